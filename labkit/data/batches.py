@@ -1,0 +1,103 @@
+"""Batches of a split, shuffled, augmented and normalised on the device where the split lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from labkit.data.augment import AUGMENTS, passes
+from labkit.data.sets import Split
+from labkit.parameters import InputError
+
+
+def batches(
+    split: Split,
+    batch: int,
+    *,
+    generator: Generator | None = None,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    augment: str = "none",
+    normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    channels_last: bool = True,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of (images float32 [B, 3, H, W], labels int64 [B]).
+
+    Images are in [0, 1], augmented, then normalised by (mean, std) where given. With a union such
+    as augment="set1+set2" the epoch has 2N samples: every image once under each pipeline, shuffled
+    together. All randomness is drawn from `generator`, which lives on the device of the split;
+    nothing waits for the device, but for one read an epoch when pipelines are united.
+
+    Raises:
+        InputError: no such augmentation, no batch size, or no generator where one is needed.
+    """
+    names = passes(augment)
+    if batch < 1:
+        raise InputError(f"batch is {batch}; it must be at least 1")
+    if generator is None and (shuffle or any(name != "none" for name in names)):
+        raise InputError(
+            "shuffling and augmenting draw random numbers:"
+            " pass generator=torch.Generator().manual_seed(0), or shuffle=False and no augment"
+        )
+    order = _order(len(split) * len(names), generator if shuffle else None, split.labels.device)
+    count = steps(len(split), batch, augment, drop_last)
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    scale = _scale(normalise, split.images.device)
+    groups = _groups(order, batch, len(split), len(names), count)
+    for parts in groups:
+        images = [
+            AUGMENTS[name](_unit(split.images[index], memory), generator)
+            for name, index in zip(names, parts, strict=True)
+            if len(index)
+        ]
+        x = images[0] if len(images) == 1 else torch.cat(images)
+        if scale is not None:
+            x = (x - scale[0]) * scale[1]
+        yield x.contiguous(memory_format=memory), split.labels[torch.cat(parts)]
+
+
+def steps(n: int, batch: int, augment: str = "none", drop_last: bool = False) -> int:
+    """How many batches an epoch over n images has."""
+    images = n * len(passes(augment))
+    return images // batch if drop_last else math.ceil(images / batch)
+
+
+def _order(samples: int, generator: Generator | None, device: torch.device) -> Tensor:
+    if generator is None:
+        return torch.arange(samples, device=device)
+    return torch.randperm(samples, generator=generator, device=device)
+
+
+def _groups(
+    order: Tensor, batch: int, n: int, pipelines: int, count: int
+) -> Iterator[tuple[Tensor, ...]]:
+    """For each of `count` batches, the image indices that go through each pipeline.
+
+    A sample s of `order` is image s % n under pipeline s // n. Within a batch the samples are
+    grouped by pipeline; the sizes of the groups are read from the device once.
+    """
+    if pipelines == 1:
+        for step in range(count):
+            yield (order[step * batch : (step + 1) * batch],)
+        return
+    key = torch.arange(len(order), device=order.device) // batch * pipelines + order // n
+    sizes = torch.bincount(key, minlength=pipelines * math.ceil(len(order) / batch)).tolist()
+    parts = (order[key.argsort(stable=True)] % n).split(sizes)
+    for step in range(count):
+        yield parts[step * pipelines : (step + 1) * pipelines]
+
+
+def _unit(images: Tensor, memory: torch.memory_format) -> Tensor:
+    """uint8 [B, 3, H, W] -> float32 in [0, 1], as torchvision's ToTensor."""
+    return images.to(torch.float32, memory_format=memory).div_(255)
+
+
+def _scale(normalise: tuple | None, device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """(mean, 1 / std) as [1, 3, 1, 1], or None."""
+    if normalise is None:
+        return None
+    mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalise)
+    return mean, 1 / std

@@ -1,0 +1,139 @@
+"""A data set is two splits of tensors and what there is to know about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labkit.parameters import InputError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels, on one device.
+
+    images: uint8 [N, 3, H, W]; labels: int64 [N], indices into the classes of the data set.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Split:
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def take(self, index: Tensor) -> Split:
+        """The images at `index` (int64 [M] or bool [N]), in that order."""
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set in memory: every image, decoded, and where it came from.
+
+    mean, std: of the published training images, a channel each, for pixels in [0, 1].
+    superclasses: superclass -> its classes, where the set has such a hierarchy.
+    published: how many training and test images the complete set has.
+    sha256: of all pixels, labels and class names; it keeps the records of two copies apart.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    superclasses: dict[str, tuple[str, ...]] | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    source: str
+    sha256: str
+    synthetic: bool
+    published: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        return tuple(self.train.images.shape[1:])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every published image is here; a subset added by hand is not complete."""
+        return (len(self.train), len(self.test)) == self.published
+
+    def to(self, device: torch.device | str) -> Data:
+        return dataclasses.replace(self, train=self.train.to(device), test=self.test.to(device))
+
+    def card(self) -> dict[str, Any]:
+        """What a record says about its data: JSON values only."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "sha256": self.sha256,
+            "synthetic": self.synthetic,
+            "train": len(self.train),
+            "test": len(self.test),
+            "published_train": self.published[0],
+            "published_test": self.published[1],
+            "complete": self.complete,
+            "classes": list(self.classes),
+        }
+
+    def holdout(self, validation: int, train_size: int, seed: int) -> tuple[Split, Split]:
+        """Class-balanced (training, validation) images; the same for the same arguments.
+
+        The validation images leave the training set first, int(validation / classes) of each
+        class; of the rest int(train_size / classes) a class are kept, or all if `train_size` is
+        0. For one seed, smaller training sets are contained in larger ones.
+
+        Raises:
+            InputError: more images are asked for than a class has, or fewer than one a class.
+        """
+        held, kept = self._each("validation", validation), self._each("train_size", train_size)
+        if not held and not kept:
+            return self.train, self.train.take(torch.zeros(0, dtype=torch.int64))
+        labels = self.train.labels.cpu()
+        counts = torch.bincount(labels, minlength=len(self.classes))
+        if (short := int(counts.min())) < held + max(kept, 1):
+            raise InputError(
+                f"{self.name} has {short} training images of class"
+                f" {self.classes[int(counts.argmin())]!r}; validation={validation} and"
+                f" train_size={train_size} need {held + max(kept, 1)} of each class;"
+                " ask for fewer, or add the complete set"
+            )
+        rank = self._rank(labels, counts, seed).to(self.train.labels.device)
+        chosen = rank >= held
+        if kept:
+            chosen &= rank < held + kept
+        return self.train.take(chosen), self.train.take(rank < held)
+
+    def _each(self, name: str, images: int) -> int:
+        if 0 < images < len(self.classes):
+            raise InputError(
+                f"{name} is {images}, less than one image for each of the {len(self.classes)}"
+                f" classes of {self.name}; it must be 0 or at least {len(self.classes)}"
+            )
+        return images // len(self.classes)
+
+    @staticmethod
+    def _rank(labels: Tensor, counts: Tensor, seed: int) -> Tensor:
+        """int64 [N]: the place of each image in a random order of the images of its class."""
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+        order = order[labels[order].argsort(stable=True)]  # by class, at random within a class
+        starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+        return torch.empty_like(order).scatter_(0, order, torch.arange(len(order)) - starts)
+
+
+def digest(tensors: Iterable[Tensor], classes: Iterable[str]) -> str:
+    """SHA-256 of tensors (values, types and shapes) and class names."""
+    total = hashlib.sha256("\n".join(classes).encode())
+    for tensor in tensors:
+        total.update(f"\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+    return total.hexdigest()
