@@ -1,0 +1,36 @@
+"""Ours against published: means, spreads, gaps and a verdict on every claim. No torch in here."""
+
+from labkit.compare.claims import (
+    SPREAD,
+    Claim,
+    Verdict,
+    below,
+    higher,
+    judge,
+    lower,
+    monotone,
+    overlap,
+    peak_at,
+    ranking,
+    ratio,
+    verdicts,
+    within,
+)
+from labkit.compare.tables import published, table
+from labkit.compare.values import (
+    Agreement,
+    Value,
+    agreement,
+    decode,
+    describe,
+    mean_and_spread,
+    measure,
+    measured,
+    t_quantile,
+)
+
+__all__ = [
+    "SPREAD", "Agreement", "Claim", "Value", "Verdict", "agreement", "below", "decode", "describe",
+    "higher", "judge", "lower", "mean_and_spread", "measure", "measured", "monotone", "overlap",
+    "peak_at", "published", "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
+]  # fmt: skip

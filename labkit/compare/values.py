@@ -1,0 +1,214 @@
+"""One number of a record, the mean and spread of several, and how far two means lie apart."""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# where each metric stands in a record; anything else is looked up in its details
+READERS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
+    "test_top1": lambda r: r["test"]["top1"],
+    "test_top3": lambda r: r["test"]["top3"],
+    "test_top5": lambda r: r["test"]["top5"],
+    "test_loss": lambda r: r["test"]["loss"],
+    "best_test_top1": lambda r: (r["best_test"] or {}).get("top1"),
+    "train_top1": lambda r: _last(r, "train_top1"),
+    "train_loss": lambda r: _last(r, "train_loss"),
+    "val_top1": lambda r: _last(r, "val_top1"),
+    "val_loss": lambda r: _last(r, "val_loss"),
+    "train_clean_top1": lambda r: (r["train_clean"] or {}).get("top1"),
+    "train_clean_loss": lambda r: (r["train_clean"] or {}).get("loss"),
+    "seconds": lambda r: r["seconds"],
+    "seconds_per_epoch": lambda r: r["seconds"] / len(r["rows"]) if r["rows"] else None,
+    "images_per_second": lambda r: r["images_per_second"],
+    "peak_memory_mb": lambda r: r["peak_memory_mb"],
+    "epochs": lambda r: len(r["rows"]) or None,
+    "parameters": lambda r: r["parameters"]["total"],
+    "trainable": lambda r: r["parameters"]["trainable"],
+    # the report's "MB" are KiB divided by 1000, and its models are fp32
+    "memory_report_unit": lambda r: 4 * r["parameters"]["total"] / 1024 / 1000,
+}
+LABELS = {
+    "test_top1": "test top-1",
+    "test_top3": "test top-3",
+    "test_top5": "test top-5",
+    "test_loss": "test loss",
+    "best_test_top1": "best test top-1",
+    "train_top1": "training top-1 (augmented)",
+    "train_loss": "training loss",
+    "val_top1": "validation top-1",
+    "val_loss": "validation loss",
+    "train_clean_top1": "training top-1 (clean)",
+    "train_clean_loss": "training loss (clean)",
+    "coarse_top1": "coarse top-1",
+    "seconds": "training time",
+    "seconds_per_epoch": "seconds an epoch",
+    "images_per_second": "images a second",
+    "peak_memory_mb": "peak memory (MB)",
+    "memory_report_unit": "memory (report's MB)",
+    "multiply_adds": "multiply-adds",
+}
+EXACT = ("parameters", "trainable", "memory_report_unit", "multiply_adds", "epochs")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number with its unit, spread and count; `str` is how a table shows it."""
+
+    metric: str
+    value: float
+    spread: float = 0.0  # sample standard deviation over n records
+    n: int = 1
+    mark: str = ""  # such as "synthetic"
+
+    def __str__(self) -> str:
+        text = describe(self.metric, self.value)
+        if self.n > 1:
+            text += f" ± {_number(self.metric, self.spread)} (n = {self.n})"
+        return f"{text} [{self.mark}]" if self.mark else text
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often two models are right or wrong on the same test images; four shares that sum to 1."""
+
+    both_right: float
+    only_a: float
+    only_b: float
+    both_wrong: float
+    images: int
+
+    @property
+    def alike(self) -> float:
+        return self.both_right + self.both_wrong
+
+    @property
+    def expected(self) -> float:
+        """What `alike` would be for two independent models of the same accuracies."""
+        a, b = self.both_right + self.only_a, self.both_right + self.only_b
+        return a * b + (1 - a) * (1 - b)
+
+    @property
+    def z(self) -> float:
+        """`alike` minus `expected`, in standard errors under independence."""
+        a, b = self.both_right + self.only_a, self.both_right + self.only_b
+        error = 2 * math.sqrt(a * (1 - a) * b * (1 - b) / self.images)
+        return (self.alike - self.expected) / error if error else 0.0
+
+
+def measure(record: Mapping[str, Any], metric: str) -> float | None:
+    """One number of a record; accuracies are fractions. None where the record has none.
+
+    Any metric outside READERS is read from the record's `details`.
+    """
+    if metric in READERS:
+        return READERS[metric](record)
+    value = (record.get("details") or {}).get(metric)
+    return value if isinstance(value, (int, float)) else None
+
+
+def measured(records: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
+    """The metric of every record that has it."""
+    values = [measure(record, metric) for record in records]
+    return [float(value) for value in values if value is not None]
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (0 for a single value)."""
+    array = np.asarray(values, np.float64)
+    return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else 0.0
+
+
+def decode(text: str) -> np.ndarray:
+    """Predictions or labels of a record, uint8 [N], from base64 of zlib."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+
+
+def agreement(a: Mapping[str, Any], b: Mapping[str, Any]) -> Agreement:
+    """Compare the predictions of two records of the same test set.
+
+    Raises:
+        ValueError: the records were scored on different test images.
+    """
+    labels, other = decode(a["labels"]), decode(b["labels"])
+    if not np.array_equal(labels, other):
+        raise ValueError(
+            f"records {a['row']} and {b['row']} were scored on different test images"
+            f" ({len(labels):,} and {len(other):,}); compare records of one preset and data set"
+        )
+    right_a, right_b = decode(a["predictions"]) == labels, decode(b["predictions"]) == labels
+    shares = (right_a & right_b, right_a & ~right_b, ~right_a & right_b, ~right_a & ~right_b)
+    return Agreement(*(float(share.mean()) for share in shares), images=len(labels))
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    """Mean of a minus mean of b, and the half width of its 95 % confidence interval.
+
+    Welch (1947), Biometrika 34; needs two values on each side.
+    """
+    (mean_a, sd_a), (mean_b, sd_b) = mean_and_spread(a), mean_and_spread(b)
+    u, v = sd_a**2 / len(a), sd_b**2 / len(b)
+    if u + v == 0:
+        return mean_a - mean_b, 0.0
+    freedom = (u + v) ** 2 / (u**2 / (len(a) - 1) + v**2 / (len(b) - 1))
+    return mean_a - mean_b, t_quantile(freedom) * math.sqrt(u + v)
+
+
+def t_quantile(freedom: float, level: float = 0.95) -> float:
+    """The t for which a Student variable lies within -t and t with probability `level`.
+
+    With t = sqrt(freedom) * tan(angle), the density is a power of the cosine; it is summed on a
+    grid and inverted, to four digits.
+    """
+    angle = np.linspace(0.0, math.pi / 2, 200_001)
+    middle = (angle[1:] + angle[:-1]) / 2
+    share = np.concatenate([[0.0], np.cumsum(np.cos(middle) ** (freedom - 1))])
+    return float(math.sqrt(freedom) * np.tan(np.interp(level, share / share[-1], angle)))
+
+
+def describe(metric: str, value: float) -> str:
+    """A value with its unit, as a table shows it: 61.2 %, 2.48, 7 h 56 min, 15,795,556."""
+    if metric.endswith(("top1", "top3", "top5")):
+        return f"{100 * value:.1f} %" if abs(100 * value) >= 10 else f"{100 * value:.2f} %"
+    if metric == "seconds":
+        return _duration(value)
+    return _number(metric, value)
+
+
+def label(metric: str) -> str:
+    """A metric in words."""
+    return LABELS.get(metric, metric.replace("_", " "))
+
+
+def fraction(metric: str) -> bool:
+    return metric.endswith(("top1", "top3", "top5"))
+
+
+def _number(metric: str, value: float) -> str:
+    if fraction(metric):
+        return f"{100 * value:.1f}"
+    if metric.endswith("loss"):
+        return f"{value:.2f}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _last(record: Mapping[str, Any], name: str) -> float | None:
+    return record["rows"][-1].get(name) if record["rows"] else None
