@@ -114,7 +114,12 @@ def pairs(texts: Iterable[str]) -> dict[str, str]:
         InputError: a text without `=`, or a name given twice.
     """
     found: dict[str, str] = {}
-    for text in texts:
+    for given in texts:
+        # in a locale without UTF-8, Python hands over the bytes of an argument as half surrogates
+        try:
+            text = given.encode("utf-8", "surrogateescape").decode("utf-8")
+        except UnicodeError:  # no text at all; whatever takes the value refuses it
+            text = given
         name, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"{_short(text)} is not NAME=VALUE; write it as in preset=lesson")

@@ -155,6 +155,8 @@ def test_an_injected_cell_holds_values_only(code):
 
 def test_pairs():
     assert pairs(["preset=lesson", "note=a=b"]) == {"preset": "lesson", "note": "a=b"}
+    assert pairs(["note=\udcc3\udca9"]) == {"note": "\u00e9"}  # as an ASCII locale hands it over
+    assert pairs(["note=\ud800"]) == {"note": "\ud800"}
     with pytest.raises(InputError, match="NAME=VALUE"):
         pairs(["preset"])
     with pytest.raises(InputError, match="twice"):

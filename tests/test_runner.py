@@ -1,0 +1,342 @@
+"""The runner: what it accepts, what it refuses, and what is left when a notebook goes wrong."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import psutil
+import pytest
+
+from labkit import notebooks, runner, watch
+from labkit.parameters import InputError
+
+PARAMETERS = '# parameters\npreset: str = "smoke"\nseeds: int = 1\nnote: str = ""'
+
+
+def cell(source, **metadata):
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": f"c{abs(hash(source)) % 10**8}",
+        "metadata": metadata,
+        "outputs": [],
+        "source": textwrap.dedent(source).strip(),
+    }
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Write a notebook of these cells, after a parameters cell, in a folder with an odd name."""
+    folder = tmp_path / "a b{c}#\u00e9"
+    folder.mkdir()
+
+    def write(*sources):
+        content = {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": {"name": "python3", "display_name": "", "language": ""}},
+            "cells": [cell(PARAMETERS, tags=["parameters"]), *map(cell, sources)],
+        }
+        path = folder / "note {x}.ipynb"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return path
+
+    return write
+
+
+def out_of(path):
+    return path.with_name("out {0}.ipynb")
+
+
+def outputs(path):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        "".join(output.get("text", ""))
+        for cell in content["cells"]
+        for output in cell.get("outputs", ())
+    ]
+
+
+def processes_of_runs():
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if watch.MARK in process.environ():
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path, monkeypatch):
+    """After every test: no process of a run, no temporary folder."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    yield
+    assert not processes_of_runs()
+    assert not list(temporary.glob("labkit-*"))
+
+
+@pytest.mark.faults
+def test_a_good_notebook_is_verified_and_named(make):
+    hostile = "\"'''\\ {x} %s\n\u00e9\U0001f600 # $(date)" + "x" * 100_000
+    path = make(
+        "import hashlib, os\nprint(preset, seeds, hashlib.sha256(note.encode()).hexdigest())",
+        "print(os.getcwd(), os.environ['MPLBACKEND'])",
+        "for _ in range(300): print('x' * 10_000)",
+        "",
+    )
+    before = path.read_bytes()
+    out = out_of(path)
+    out.with_name(f"{out.stem}.failed.ipynb").write_text("old", encoding="utf-8")
+    result = runner.run(path, out, {"seeds": "3", "note": hostile}, progress=False)
+    assert result.ok
+    assert (result.status, result.exit_code, result.out) == ("ok", 0, out)
+    assert result.seconds > 0
+    assert result.peak_memory_mb > 20
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in path.parent.iterdir()) == sorted([path.name, out.name])
+    printed = outputs(out)
+    assert printed[0] == f"smoke 3 {hashlib.sha256(hostile.encode()).hexdigest()}\n"
+    assert printed[1] == f"{path.parent} agg\n"
+    assert len(printed[2]) < 1_100_000
+    assert "the rest is left out" in printed[2]
+    content = json.loads(out.read_text(encoding="utf-8"))
+    about = content["metadata"]["labkit"]
+    assert about["parameters"] == {"preset": "smoke", "seeds": 3, "note": hostile}
+    assert about["versions"]["python"]
+    assert about["executed"].endswith("Z")
+    assert "papermill" not in content["metadata"]
+    assert content["cells"][1]["metadata"]["tags"] == ["injected-parameters"]
+
+
+FAULTS = {
+    "exits": ("import sys; sys.exit(0)", "failed", "stopped at cell 2 of 3.*SystemExit"),
+    "dies": ("import os; os._exit(0)", "kernel died", r"kernel died in cell 2 of 3 \(import"),
+    "raises, with a child": (
+        "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True); 1 / 0",
+        "failed",
+        r"stopped at cell 2 of 3 \(import.*: ZeroDivisionError",
+    ),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_failure_has_its_sentence_and_keeps_the_last_good_output(make, capfd, name):
+    source, status, words = FAULTS[name]
+    path = make(source, "print('after')")
+    out = out_of(path)
+    out.write_text("good", encoding="utf-8")
+    result = runner.run(path, out, progress=False)
+    assert (result.status, result.exit_code) == (status, 1)
+    assert out.read_text(encoding="utf-8") == "good"
+    failed = out.with_name("out {0}.failed.ipynb")
+    assert result.out == failed
+    kept = json.loads(failed.read_text(encoding="utf-8"))
+    assert kept["metadata"]["labkit"]["status"] == status
+    printed = capfd.readouterr().err
+    assert path.name in printed
+    assert "TCP without encryption" not in printed
+    assert len(printed.splitlines()) <= 11
+    assert re.search(words, result.message)
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "limit"),
+    [
+        (
+            "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+            2,
+        ),
+        ("while True: print('x' * 1000)", 3),
+    ],
+    ids=["ignores interrupts", "floods"],
+)
+def test_a_cell_that_never_ends_is_stopped(make, monkeypatch, source, limit):
+    monkeypatch.setattr(watch, "GRACE", 2.0)
+    path = make(source)
+    result = runner.run(path, out_of(path), timeout=limit, progress=False)
+    assert (result.status, result.exit_code) == ("timed out", 1)
+    assert "cell 2 of 2 (while True" in result.message
+    assert result.seconds < limit + 15
+    assert sum(map(len, outputs(result.out))) < 1_100_000
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "status"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_stops_the_notebook_once(make, number, code, status):
+    path = make(
+        """
+        import time
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            print("seen")
+            raise
+        """
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-m", "labkit", "run", str(path), "-o", str(out_of(path))],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for line in child.stdout:
+        if "cell 2 of 2" in line:
+            break
+    time.sleep(0.5)
+    child.send_signal(number)
+    text = child.stdout.read()
+    assert child.wait(timeout=30) == code, text
+    child.stdout.close()
+    assert f"{status} in cell 2 of 2" in text
+    assert not out_of(path).exists()
+    failed = path.with_name("out {0}.failed.ipynb")
+    assert outputs(failed).count("seen\n") == 1
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+def test_nothing_survives_a_killed_runner(make):
+    path = make("import time; time.sleep(600)")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "labkit", "run", str(path), "-o", str(out_of(path))],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(path.parent)},
+    )
+    for line in child.stdout:
+        if "cell 2 of 2" in line:
+            break
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    deadline = time.monotonic() + 15
+    while processes_of_runs() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+def test_a_hostile_locale_changes_nothing(make):
+    path = make("import locale; print(note, locale.getpreferredencoding())")
+    done = subprocess.run(
+        [sys.executable, "-m", "labkit", "run", str(path), "-o", str(out_of(path)), "-p",
+         "note=\u00e9"],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert outputs(out_of(path)) == ["\u00e9 utf-8\n"]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"seed": 3}, "no parameter 'seed'; did you mean seeds"),
+        ({"lr=open('PWNED','w');z": "5"}, "no parameter"),
+        ({"seeds": "x"}, "seeds='x' is refused"),
+    ],
+)
+def test_bad_input_is_refused_before_a_kernel_starts(make, monkeypatch, values, words):
+    monkeypatch.setattr(watch.Watch, "wait", lambda self: pytest.fail("a kernel was started"))
+    path = make("1")
+    with pytest.raises(InputError, match=words):
+        runner.run(path, out_of(path), values)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.faults
+def test_bad_files_are_refused(make, monkeypatch):
+    path = make("1")
+    with pytest.raises(InputError, match="is the notebook itself"):
+        runner.run(path, path)
+    with pytest.raises(InputError, match=r"must end in \.ipynb"):
+        runner.run(path, path.with_suffix(".html"))
+    with pytest.raises(InputError, match="there is no notebook"):
+        runner.run(path.with_name("no.ipynb"), out_of(path))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["cells"][0]["metadata"] = {}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match="one cell tagged 'parameters'"):
+        runner.run(path, out_of(path))
+    monkeypatch.setattr(runner, "EXTRA", ("no_such_package",))
+    with pytest.raises(InputError, match=r"needs no_such_package; .*labkit\[book\]"):
+        runner.run(path, out_of(path))
+
+
+def test_find_names_what_there_is(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "09_test.ipynb").touch()
+    monkeypatch.chdir(tmp_path)
+    assert runner.find("09_test").name == "09_test.ipynb"
+    with pytest.raises(InputError, match="09_test"):
+        runner.find("9_test")
+
+
+def executed(*counts_and_outputs):
+    cells = [
+        cell(f"x = {n}") | {"execution_count": count, "outputs": outputs}
+        for n, (count, outputs) in enumerate(counts_and_outputs)
+    ]
+    return {"cells": cells}
+
+
+def test_inspect_reads_counts_and_outputs_not_metadata():
+    assert notebooks.inspect(executed((1, []), (2, []))) is None
+    assert (
+        "cell 2 of 2 (x = 1): it never ran"
+        in notebooks.inspect(executed((1, []), (None, []))).sentence
+    )
+    assert "cell 1 of 2" in notebooks.inspect(executed((2, []), (1, []))).sentence
+    assert notebooks.inspect(executed((1, []), (3, [])))
+    said = {"output_type": "stream", "name": "stderr", "text": ["...\n", "KeyboardInterrupt\n"]}
+    assert notebooks.inspect(executed((1, [said]), (2, []))).sentence.endswith("KeyboardInterrupt")
+
+
+def test_exit_codes_of_errors_that_are_not_the_notebooks(make, monkeypatch):
+    error = {"output_type": "error", "ename": "DataError", "evalue": "no data", "traceback": []}
+    path = make("1")
+
+    def pretend(self):
+        content = executed((1, []), (2, [error])) | {"nbformat": 4, "metadata": {}}
+        (self.folder / "out.ipynb").write_text(json.dumps(content), encoding="utf-8")
+
+    monkeypatch.setattr(watch.Watch, "wait", pretend)
+    assert runner.run(path, out_of(path)).exit_code == 3
+    error["ename"] = "InputError"
+    assert runner.run(path, out_of(path)).exit_code == 2
+
+
+def test_a_complaint_makes_a_verified_run_fail(make, monkeypatch):
+    path = make("1")
+
+    def pretend(self):
+        content = json.loads(json.dumps(self.content))
+        for count, each in enumerate(content["cells"], start=1):
+            each["execution_count"] = count
+        (self.folder / "out.ipynb").write_text(json.dumps(content), encoding="utf-8")
+
+    monkeypatch.setattr(watch.Watch, "wait", pretend)
+    assert runner.run(path, out_of(path)).ok
+    result = runner.run(path, out_of(path), expect=lambda notebook: "a record is missing")
+    assert (result.status, result.message) == ("failed", "a record is missing")
