@@ -1,0 +1,99 @@
+"""labkit: five reports on CNN image classification, as models, recipes and records.
+
+    import labkit as lk
+    report = lk.report("keras_vs_mbn", preset="smoke")
+    run = report.run("002-M1")
+
+Names are imported when first used, so that `import labkit` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit import compare, figures
+    from labkit.data import DATASETS, Data, Split, load
+    from labkit.data.augment import AUGMENTS
+    from labkit.data.batches import batches
+    from labkit.evaluate import confusion, predict, score
+    from labkit.models import MODELS, build, summary
+    from labkit.parameters import InputError
+    from labkit.parameters import parameters as checked_parameters
+    from labkit.recipe import Hierarchy, Recipe
+    from labkit.records import Record, recorded
+    from labkit.reports import REPORTS
+    from labkit.study import Report as report
+    from labkit.train import Run, fit
+
+_HOME = {
+    "AUGMENTS": "data.augment",
+    "DATASETS": "data",
+    "Data": "data",
+    "Hierarchy": "recipe",
+    "InputError": "parameters",
+    "MODELS": "models",
+    "REPORTS": "reports",
+    "Recipe": "recipe",
+    "Record": "records",
+    "Run": "train",
+    "Split": "data",
+    "batches": "data.batches",
+    "build": "models",
+    "checked_parameters": "parameters",
+    "compare": "",
+    "confusion": "evaluate",
+    "figures": "",
+    "fit": "train",
+    "load": "data",
+    "predict": "evaluate",
+    "recorded": "records",
+    "report": "study",
+    "score": "evaluate",
+    "summary": "models",
+}
+_RENAMED = {"report": "Report", "checked_parameters": "parameters"}
+
+__all__ = [
+    "AUGMENTS",
+    "DATASETS",
+    "MODELS",
+    "REPORTS",
+    "Data",
+    "Hierarchy",
+    "InputError",
+    "Recipe",
+    "Record",
+    "Run",
+    "Split",
+    "batches",
+    "build",
+    "checked_parameters",
+    "compare",
+    "confusion",
+    "figures",
+    "fit",
+    "load",
+    "predict",
+    "recorded",
+    "report",
+    "score",
+    "summary",
+]
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"labkit has no {name!r}; it has {', '.join(__all__)}")
+    home = _HOME[name]
+    if not home:
+        return importlib.import_module(f"labkit.{name}")
+    attribute = _RENAMED.get(name, name)
+    value = getattr(importlib.import_module(f"labkit.{home}"), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

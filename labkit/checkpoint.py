@@ -1,0 +1,113 @@
+"""Checkpoints of one run: at epoch ends, whole or absent, verified before they are used."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from labkit import files
+
+
+class Checkpoint:
+    """The folder of one run.
+
+    `last.json` points at the newest checkpoint and carries its SHA-256; it is replaced last, so a
+    checkpoint is either whole and named, or not there. `weights.safetensors` and `record.json`
+    are what remains of a finished run.
+    """
+
+    def __init__(self, folder: Path, *, every: float = 10.0) -> None:
+        self.folder, self.every = Path(folder), every
+        self.resumed = 0
+        self.saved = time.monotonic()
+
+    def save(
+        self,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        rows: list[dict[str, Any]],
+        *,
+        force: bool = False,
+    ) -> None:
+        """Write the state after the last row, unless one was written a moment ago."""
+        if not force and time.monotonic() - self.saved < self.every:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
+        buffer = io.BytesIO()
+        torch.save(state | {"resumed": self.resumed}, buffer)
+        name = f"epoch-{len(rows):05}.pt"
+        content = buffer.getvalue()
+        files.write_atomic(self.folder / name, content)
+        pointer = {"file": name, "epoch": len(rows), "sha256": files.sha256(content)}
+        files.write_atomic(self.folder / "last.json", json.dumps(pointer))
+        for old in sorted(self.folder.glob("epoch-*.pt*")):
+            if old.name != name:
+                old.unlink(missing_ok=True)
+        self.saved = time.monotonic()
+
+    def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+        """Load the newest checkpoint into both; the rows so far, or [] for a fresh start."""
+        content = self._verified()
+        if content is None:
+            return []
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        self.resumed = state["resumed"] + 1
+        return state["rows"]
+
+    def save_weights(self, net: nn.Module) -> None:
+        weights = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(self.folder / "weights.safetensors", safetensors.torch.save(weights))
+
+    def load_weights(self, net: nn.Module) -> None:
+        """Put the finished run's weights into `net`.
+
+        Raises:
+            FileNotFoundError: the run was recorded elsewhere; only its record is here.
+        """
+        content = (self.folder / "weights.safetensors").read_bytes()
+        net.load_state_dict(safetensors.torch.load(content))
+
+    def forget(self) -> None:
+        """Remove the checkpoints of a finished run."""
+        for path in [*self.folder.glob("epoch-*"), self.folder / "last.json"]:
+            path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Forget everything about this run."""
+        self.forget()
+        for name in ("record.json", "weights.safetensors"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _verified(self) -> bytes | None:
+        """The bytes of the newest checkpoint, if they are the ones that were written."""
+        pointer = self.folder / "last.json"
+        if not pointer.exists():
+            return None
+        try:
+            known = json.loads(pointer.read_text(encoding="utf-8"))
+            path = self.folder / Path(known["file"]).name
+            content = path.read_bytes()
+            if files.sha256(content) == known["sha256"]:
+                return content
+            path.replace(self.folder / "last.bad")
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        pointer.unlink(missing_ok=True)
+        print(
+            f"the checkpoint in {self.folder} is damaged; set aside as last.bad."
+            " The run starts again from its first epoch",
+            file=sys.stderr,
+        )
+        return None

@@ -1,0 +1,267 @@
+"""The `labkit` command. Imports are made where they are used: `labkit rows` needs no Jupyter."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 all verified, 1 a run failed, 2 bad input, 3 data missing or wrong,
+    130 interrupted, 143 terminated."""
+    arguments = parser().parse_args(argv)
+    from labkit.files import DataError
+    from labkit.parameters import InputError
+    from labkit.records import RecordError
+
+    try:
+        return arguments.do(arguments) or 0
+    except InputError as error:
+        return _say(error, 2)
+    except DataError as error:
+        return _say(error, 3)
+    except RecordError as error:
+        return _say(error, 1)
+    except OSError as error:
+        return _say(error, 1)
+    except KeyboardInterrupt:
+        return _say("interrupted; the last finished epoch is kept, the same command goes on", 130)
+    except RuntimeError as error:
+        from labkit.train import OutOfTimeError, TrainingError
+
+        if isinstance(error, (OutOfTimeError, TrainingError)):
+            return _say(error, 1)
+        raise
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="labkit",
+        description="Five reports on CNN image classification, reproduced.",
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, do, text: str, parent=commands) -> argparse.ArgumentParser:
+        made = parent.add_parser(name, help=text, description=text)
+        made.set_defaults(do=do)
+        return made
+
+    new = command("models", show_models, "list the architectures, or show one layer by layer")
+    new.add_argument("name", nargs="?", help="a model, such as mbn")
+    new.add_argument("--classes", type=int, default=100, help="outputs (default 100)")
+    new.add_argument("--size", type=int, default=32, help="height and width of an image (32)")
+    new.add_argument("--json", action="store_true", help="print a JSON list")
+
+    new = command("rows", show_rows, "list the experiments of the reports")
+    new.add_argument("report", nargs="?", help="a report's name or number, such as 002")
+    new.add_argument("--json", action="store_true", help="print a JSON list")
+
+    new = command("train", train_row, "train one row of a report, or go on with it")
+    new.add_argument("row", help="a row, such as 002-M1")
+    _add_parameters(new)
+    new.add_argument("--out", type=Path, help="also write the record into this folder")
+
+    new = command(
+        "sweep", sweep, "train every missing record of reports or rows, one after another"
+    )
+    new.add_argument("targets", nargs="*", help="reports or rows (default: all reports)")
+    _add_parameters(new, preset="full")
+    new.add_argument("--minutes", type=float, help="stop at the end of an epoch after so long")
+    new.add_argument("--out", type=Path, help="folder of the records (default book/records)")
+    new.add_argument("--dry-run", action="store_true", help="print what would be trained")
+    new.add_argument("--optional", action="store_true", help="the controls and extra rows too")
+
+    new = command("run", run_notebook, "run a notebook headless with papermill, and verify it")
+    new.add_argument("notebook", help="a notebook's path or name, such as 03_keras_vs_mbn")
+    new.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", dest="values",
+                     help="a parameter, such as -p preset=lesson")  # fmt: skip
+    new.add_argument("-o", "--out", help="the executed notebook (default build/runs/NAME.ipynb)")
+    new.add_argument("--timeout", type=int, default=7200, help="seconds a cell may take (7200)")
+
+    new = command("book", make_book, "run every notebook headless, then build the site")
+    new.add_argument("--preset", default="smoke", help="smoke (default), lesson or full")
+    new.add_argument("--allow-stale", action="store_true", help="mark stale records, do not fail")
+
+    command("check", check, "verify the committed records against today's code")
+
+    data = commands.add_parser("data", help="the data sets on this machine").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    command("list", data_list, "what is here, and where it came from", data)
+    for name, text in (
+        ("get", "download and verify the official archive"),
+        ("add", "add a local copy: a folder or an archive, in any usual layout"),
+        ("verify", "check the prepared sets against their digests"),
+    ):
+        new = command(name, globals()[f"data_{name}"], text, data)
+        if name != "verify":
+            new.add_argument("name", help="cifar10, cifar100 or tiny_imagenet")
+        if name == "add":
+            new.add_argument("path", type=Path)
+    return top
+
+
+def _add_parameters(new: argparse.ArgumentParser, preset: str = "smoke") -> None:
+    new.add_argument("--preset", default=preset, help=f"smoke, lesson or full (default {preset})")
+    new.add_argument("--data", default="auto", help="auto, real or synthetic")
+    new.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    new.add_argument("--seeds", default="1", help="repeat every row with so many seeds")
+    new.add_argument("--epochs", default="0", help="0 keeps the preset's own number")
+    new.add_argument("--train-size", default="0", help="training images; 0 keeps the preset's own")
+    new.add_argument("--fresh", action="store_true", help="train again what is finished already")
+
+
+def _report(name: str, arguments: argparse.Namespace):
+    from labkit.study import Report
+
+    names = ("preset", "data", "device", "seeds", "epochs", "train_size", "fresh")
+    return Report(name, **{key: getattr(arguments, key) for key in names})
+
+
+def show_models(arguments: argparse.Namespace) -> None:
+    from labkit import models
+    from labkit.parameters import InputError
+
+    def one(name: str):
+        try:
+            net = models.build(name, classes=arguments.classes, size=arguments.size)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        return models.summary(net, (3, arguments.size, arguments.size))
+
+    names = [arguments.name] if arguments.name else list(models.MODELS)
+    if arguments.name and not arguments.json:
+        print(one(arguments.name))
+        return
+    listing = []
+    for name in names:
+        table = one(name)
+        numbers = ("parameters", "trainable", "multiply_adds")
+        listing.append(
+            {"name": name, "classes": arguments.classes, "size": arguments.size}
+            | {key: getattr(table, key) for key in numbers}
+        )
+    if arguments.json:
+        print(json.dumps(listing, indent=1))
+        return
+    print(f"{'model':<24} {'parameters':>12} {'trainable':>12} {'multiply-adds':>16}")
+    for row in listing:
+        print(f"{row['name']:<24} {row['parameters']:>12,} {row['trainable']:>12,}"
+              f" {row['multiply_adds']:>16,}")  # fmt: skip
+
+
+def show_rows(arguments: argparse.Namespace) -> None:
+    from labkit import compare
+    from labkit.reports import PRESETS, REPORTS, find_study
+
+    studies = [find_study(arguments.report)] if arguments.report else list(REPORTS.values())
+    listing = [
+        {
+            "id": row.id,
+            "report": study.name,
+            "title": row.title,
+            "recipe": {p: r.to_json() for p in PRESETS if (r := row.at(p))},
+            "published": _published(compare.published(row.id)),
+        }
+        for study in studies
+        for row in study.rows
+    ]
+    if arguments.json:
+        print(json.dumps(listing, indent=1))
+        return
+    for row in listing:
+        presets = ", ".join(row["recipe"])
+        print(f"{row['id']:<12} {row['report']:<24} {row['title']}  ({presets})")
+
+
+def _published(table) -> list[dict[str, Any]]:
+    columns = ["metric", "value", "unit", "selection", "kind", "table", "source"]
+    return json.loads(table[columns].to_json(orient="records"))
+
+
+def train_row(arguments: argparse.Namespace) -> None:
+    from labkit import records
+    from labkit.reports import find_row
+
+    study, _ = find_row(arguments.row)
+    report = _report(study.name, arguments)
+    for run in report.runs(arguments.row):
+        print(run.record)
+        if arguments.out:
+            records.claim(run.record, arguments.out / records.file_name(run.record))
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    from labkit.sweep import run_sweep
+
+    deadline = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
+    return run_sweep(
+        arguments.targets,
+        lambda name: _report(name, arguments),
+        out=arguments.out,
+        deadline=deadline,
+        dry_run=arguments.dry_run,
+        optional=arguments.optional,
+    )
+
+
+def run_notebook(arguments: argparse.Namespace) -> int:
+    from labkit import runner
+
+    return runner.main_run(
+        arguments.notebook, arguments.values, arguments.out, timeout=arguments.timeout
+    )
+
+
+def make_book(arguments: argparse.Namespace) -> int:
+    from labkit import publish
+
+    return publish.book(preset=arguments.preset, allow_stale=arguments.allow_stale)
+
+
+def check(arguments: argparse.Namespace) -> int:
+    from labkit.freshness import check_records
+
+    return check_records()
+
+
+def data_list(arguments: argparse.Namespace) -> None:
+    from labkit import data
+
+    rows = data.listing()
+    for row in rows:
+        counts = f"{row['train']:,} + {row['test']:,}" if row["train"] else ""
+        print(f"{row['name']:<24} {row['state']:<10} {counts:<18} {row['source']}")
+
+
+def data_get(arguments: argparse.Namespace) -> None:
+    from labkit import data
+
+    print(data.get(arguments.name).card())
+
+
+def data_add(arguments: argparse.Namespace) -> None:
+    from labkit import data
+
+    card = data.add(arguments.name, arguments.path).card()
+    whole = "complete" if card["complete"] else f"a subset of {card['published_train']:,}"
+    print(
+        f"{card['name']}: {card['train']:,} training images ({whole}), {card['test']:,} test images"
+    )
+
+
+def data_verify(arguments: argparse.Namespace) -> None:
+    from labkit import data
+
+    for line in data.verify():
+        print(line)
+
+
+def _say(message: object, code: int) -> int:
+    print(f"labkit: {message}", file=sys.stderr)
+    return code

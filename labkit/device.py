@@ -1,0 +1,80 @@
+"""The machine: which device, which precision, whose random numbers, how much memory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import resource
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from labkit.parameters import InputError
+
+
+def derive(seed: int, *words: object) -> int:
+    """A 63-bit seed for one purpose: (seed, "data", 3) always gives the same numbers."""
+    text = "/".join(map(str, (seed, *words)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@contextlib.contextmanager
+def own_randomness(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """The caller's random state and determinism switch come back afterwards."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    devices = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = not deterministic
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0])
+            torch.backends.cudnn.benchmark = before[1]
+
+
+def pick_device(name: str) -> torch.device:
+    """auto takes the first GPU where there is one.
+
+    Raises:
+        InputError: cuda was asked for and there is none, or an unknown name.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device is {name!r}; it must be one of auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device is 'cuda', but torch sees no GPU here; use device=cpu, or auto, which takes a"
+            " GPU only where there is one"
+        )
+    return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """bfloat16 autocast: as the precision says; "auto" where the hardware multiplies it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def device_card(device: torch.device, bf16: bool) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    precision = "bf16" if bf16 else "fp32"
+    threads = torch.get_num_threads()
+    return {"type": device.type, "name": name, "threads": threads, "precision": precision}
+
+
+def cpu_name() -> str:
+    return str(torch.cpu.get_capabilities().get("cpu_name", "unknown CPU"))
+
+
+def peak_memory(device: torch.device) -> float:
+    """Megabytes: of the GPU since the last reset, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -1,0 +1,55 @@
+"""Scores of a trained network: predictions, top-k accuracy, loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labkit.data.batches import batches
+
+BATCH = 500
+
+
+def predict(
+    net: nn.Module,
+    split,
+    *,
+    normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    bf16: bool = False,
+    batch: int = BATCH,
+) -> Tensor:
+    """Logits of every image of a split, float32 [N, classes], on the split's device.
+
+    `normalise` is (mean, std) as in training; `net` is left in evaluation mode.
+    """
+    net.eval()
+    outputs = []
+    with torch.inference_mode():
+        for x, _ in batches(split, batch, shuffle=False, normalise=normalise):
+            with autocast(x.device, bf16):
+                logits = net(x)
+            outputs.append(logits.float())
+    return torch.cat(outputs)
+
+
+def score(logits: Tensor, labels: Tensor) -> dict[str, float | int]:
+    """Cross-entropy and accuracies (fractions) of logits [N, C] against labels [N]."""
+    best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # [N, 5]
+    return {
+        "loss": F.cross_entropy(logits.double(), labels).item(),
+        "top1": best[:, :1].any(1).double().mean().item(),
+        "top3": best[:, :3].any(1).double().mean().item(),
+        "top5": best.any(1).double().mean().item(),
+        "images": len(labels),
+    }
+
+
+def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """How often true class i was called j, int64 [classes, classes]."""
+    flat = labels.long() * classes + predictions.long()
+    return torch.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+
+
+def autocast(device: torch.device, bf16: bool) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

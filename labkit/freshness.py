@@ -1,0 +1,63 @@
+"""Are the committed records still what today's code would give?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from labkit import records, train
+from labkit.parameters import InputError
+from labkit.records import Record
+from labkit.reports import find_row
+
+
+def staleness(record: Record) -> str:
+    """Why a record is stale, in words; empty when it is fresh.
+
+    A record is held to its recipe (the row must still ask for it) and to its fingerprint (today's
+    code must start the same training), not to lines of source: a refactor keeps GPU hours.
+    """
+    recipe = record.recipe
+    try:
+        row = find_row(record["row"])[1]
+    except InputError as error:
+        return str(error)
+    wanted = row.at(record["preset"])
+    if wanted is None:
+        return f"row {row.id} has no preset {record['preset']!r} any more"
+    wanted = wanted.replace(dataset=recipe.dataset, seed=recipe.seed)
+    if wanted.digest != recipe.digest:
+        changed = _differing(wanted.to_json(), recipe.to_json())
+        return f"the row's recipe has changed: {', '.join(changed)}"
+    shape = (3, record["data"]["size"], record["data"]["size"])
+    ours = train.fingerprint(recipe, shape, len(record["data"]["classes"]))
+    if not train.same_fingerprint(ours, record["fingerprint"]):
+        return "today's code starts another training: its fingerprint differs"
+    return ""
+
+
+def check_records(folder: Path | None = None) -> int:
+    """Print one line a record; 0 when every one can be read and is fresh, else 1."""
+    folder = folder or records.records_home()
+    paths = sorted(folder.glob("**/*.json"))
+    bad = 0
+    for path in paths:
+        try:
+            reason = staleness(records.read(path))
+        except records.RecordError as error:
+            reason = str(error)
+        bad += bool(reason)
+        print(f"{'STALE' if reason else 'fresh'}  {path.relative_to(folder)}  {reason}".rstrip())
+    print(f"{len(paths) - bad} fresh, {bad} stale", file=sys.stderr)
+    return int(bool(bad))
+
+
+def stale_records(found: Iterable[Record]) -> dict[str, str]:
+    """Path of each stale record with its reason."""
+    reasons = {str(record.path): staleness(record) for record in found}
+    return {path: reason for path, reason in reasons.items() if reason}
+
+
+def _differing(ours: dict, theirs: dict) -> list[str]:
+    return [name for name in ours if ours[name] != theirs.get(name)]

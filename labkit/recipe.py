@@ -1,0 +1,154 @@
+"""Recipe: everything that decides the numbers of a run, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.parameters import InputError
+
+OPTIMIZERS = ("sgd", "adam", "radam", "rmsprop", "adadelta")
+SCHEDULES = ("constant", "step", "cosine")
+NORMALISE = ("unit", "standard", "imagenet")
+PRECISIONS = ("auto", "fp32", "bf16")
+MISROUTED = ("once", "epoch", "drop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hierarchy:
+    """How a coarse-to-fine system is put together (report 000, sections 2 and 3).
+
+    The recipe that carries it describes the coarse router; this describes the fine models.
+    """
+
+    groups: str  # a name in labkit.data.partitions.PARTITIONS
+    model: str  # the architecture of every fine model
+    options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 30  # of each fine model
+    misrouted: str = "once"  # random labels for misrouted training images: once, epoch, or drop
+
+    def __post_init__(self) -> None:
+        _one_of("misrouted", self.misrouted, MISROUTED)
+        _in_range("hierarchy epochs", self.epochs, 1, 100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run, from data to schedule.
+
+    Two runs with equal recipes on one machine give the same bits. Times within the run
+    (`milestones`, `warmup`) are fractions of it, so that a preset may shorten a run without
+    changing what it is.
+
+    Raises:
+        InputError: a value is outside its range or not among its choices.
+    """
+
+    dataset: str
+    model: str
+    epochs: int
+    batch: int
+    lr: float
+    options: dict[str, Any] = field(default_factory=dict)  # of the model
+    optimizer: str = "sgd"
+    optimizer_options: dict[str, Any] = field(default_factory=dict)  # as torch.optim names them
+    schedule: str = "constant"
+    milestones: tuple[float, ...] = ()  # where "step" multiplies the rate by gamma
+    gamma: float = 0.1
+    warmup: float = 0.0  # linear from 0
+    augment: str = "none"
+    normalise: str = "standard"
+    train_size: int = 0  # class-balanced training images; 0 keeps all
+    validation: int = 0  # training images held out before train_size is taken
+    test_size: int = 0  # class-balanced test images; 0 keeps all
+    drop_last: bool = False
+    label_smoothing: float = 0.0
+    patience: int = 0  # stop when validation loss has not improved for so many epochs; 0 never
+    watch_test: bool = False  # also log the test score of each epoch; it decides nothing
+    score_train: bool = False  # score the training images, unaugmented, with the final weights
+    precision: str = "auto"
+    deterministic: bool = False
+    seed: int = 0
+    hierarchy: Hierarchy | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if isinstance(self.hierarchy, dict):
+            object.__setattr__(self, "hierarchy", Hierarchy(**self.hierarchy))
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("normalise", self.normalise, NORMALISE)
+        _one_of("precision", self.precision, PRECISIONS)
+        _in_range("epochs", self.epochs, 1, 100_000)
+        _in_range("batch", self.batch, 1, 65_536)
+        _in_range("lr", self.lr, 0.0, 1e6)
+        _in_range("warmup", self.warmup, 0.0, 1.0)
+        _in_range("label_smoothing", self.label_smoothing, 0.0, 1.0)
+        for name in ("train_size", "validation", "test_size", "patience", "seed"):
+            _in_range(name, getattr(self, name), 0, 2**63 - 1)
+        for milestone in self.milestones:
+            _in_range("milestones", milestone, 0.0, 1.0)
+        if self.patience and not self.validation:
+            raise InputError(
+                "patience needs a validation split to watch: got validation=0; "
+                "set validation to a number of training images, such as 5000"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, every field, in the order of the class."""
+        return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Recipe:
+        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise InputError(f"a recipe has no field {unknown[0]!r}")
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> Recipe:
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that two recipes share only when they are equal."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def lr_at(self, step: int, images: int) -> float:
+        """The learning rate of 0-based `step` when an epoch shows `images` images.
+
+        Warm-up and cosine count epochs * images / batch steps, whatever becomes of the last,
+        partial batch (as report 004 does); "step" changes only between two epochs.
+        """
+        steps = self.epochs * images / self.batch
+        total, warm = int(steps), int(self.warmup * steps)
+        if step < warm:
+            return self.lr * step / warm
+        if self.schedule == "cosine":
+            done = min(1.0, (step - warm) / max(1, total - warm))
+            return self.lr / 2 * (1 + math.cos(math.pi * done))
+        if self.schedule == "step":
+            epoch = step // self.steps(images)
+            # 7/20 as a milestone must not round past epoch 7
+            passed = sum(epoch / self.epochs >= milestone - 1e-9 for milestone in self.milestones)
+            return self.lr * self.gamma**passed
+        return self.lr
+
+    def steps(self, images: int) -> int:
+        """Optimizer steps of one epoch that shows `images` images."""
+        return images // self.batch if self.drop_last else math.ceil(images / self.batch)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not low <= value <= high:
+        raise InputError(f"{name} is {value!r}; it must be a number from {low} to {high}")

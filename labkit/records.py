@@ -1,0 +1,224 @@
+"""Write-once records of finished runs: what was computed, from what, by what."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import os
+import platform
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labkit import files
+from labkit.recipe import Recipe
+
+SCHEMA = 1
+FIELDS = {
+    "schema", "row", "report", "preset", "recipe", "digest", "rows", "test", "best_test",
+    "train_clean", "seconds", "images_per_second", "peak_memory_mb", "device", "versions", "data",
+    "code", "fingerprint", "parameters", "created", "resumed", "predictions", "labels", "details",
+    "checksum",
+}  # fmt: skip
+PACKAGE = Path(__file__).parent
+
+
+class RecordError(RuntimeError):
+    """A record file that cannot be trusted; the message names the file and the reason."""
+
+
+class Record(Mapping[str, Any]):
+    """A read-only view of one record; `record["test"]["top1"]` reads its JSON."""
+
+    def __init__(self, values: dict[str, Any], path: Path | None = None) -> None:
+        self.values_, self.path = values, path
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values_[name]
+
+    def __iter__(self):
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+    def __repr__(self) -> str:
+        score = f"{100 * self['test']['top1']:.2f} % of {self['test']['images']:,} test images"
+        return f"<Record {self['row'] or self['recipe']['model']} {self['preset']}: {score}>"
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe.from_json(self["recipe"])
+
+    @property
+    def synthetic(self) -> bool:
+        return self["data"]["synthetic"]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One line an epoch: epoch, lr, losses, accuracies (fractions), seconds."""
+        return pd.DataFrame(self["rows"])
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Predicted class of every test image, uint8 [N]."""
+        return decode(self["predictions"])
+
+    @property
+    def labels(self) -> np.ndarray:
+        """True class of every test image, uint8 [N]."""
+        return decode(self["labels"])
+
+
+def encode(classes: np.ndarray) -> str:
+    """uint8 [N] as text: zlib, then base64."""
+    return base64.b64encode(zlib.compress(np.asarray(classes, np.uint8).tobytes(), 9)).decode()
+
+
+def decode(text: str) -> np.ndarray:
+    """The array that `encode` packed, uint8 [N]."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+
+
+def seal(values: dict[str, Any]) -> Record:
+    """Complete a record with its schema, time and checksum.
+
+    Raises:
+        RecordError: a field is missing, unknown, or not finite.
+    """
+    values = {"schema": SCHEMA, **values, "created": now()}
+    values["checksum"] = _checksum(values)
+    _check(values, "this record")
+    return Record(values)
+
+
+def claim(record: Record, path: Path) -> bool:
+    """Write the record under its final name; False where one stands there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return files.claim(path, _dump(dict(record)).encode())
+
+
+def read(path: Path) -> Record:
+    """Read and verify one record file.
+
+    Raises:
+        RecordError: truncated, edited, or of another schema.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError, RecursionError) as error:
+        raise RecordError(f"{path} is not a readable record: {error}") from error
+    _check(values, path)
+    return Record(values, Path(path))
+
+
+def recorded(
+    report: str | None = None, *, preset: str | None = None, folder: Path | None = None
+) -> list[Record]:
+    """The committed records, sorted by row, preset and seed."""
+    paths = sorted((folder or records_home()).glob("**/*.json"))
+    found = [read(path) for path in paths]
+    chosen = [
+        record
+        for record in found
+        if report in (None, record["report"]) and preset in (None, record["preset"])
+    ]
+    return sorted(chosen, key=lambda r: (r["row"], r["preset"], r["recipe"]["seed"]))
+
+
+def file_name(record: Mapping[str, Any]) -> str:
+    """Where a record lies below the records folder: report/row-preset-seed-digest.json."""
+    seed = record["recipe"]["seed"]
+    name = f"{record['row']}-{record['preset']}-s{seed}-{record['digest'][:8]}.json"
+    return f"{record['report']}/{name}"
+
+
+def by_row(found: Iterable[Record]) -> dict[str, list[Record]]:
+    rows: dict[str, list[Record]] = {}
+    for record in found:
+        rows.setdefault(record["row"], []).append(record)
+    return rows
+
+
+def records_home() -> Path:
+    """The committed records: LABKIT_RECORDS, or book/records of the checkout."""
+    return Path(os.environ.get("LABKIT_RECORDS") or PACKAGE.parent / "book" / "records")
+
+
+def runs_home() -> Path:
+    """Where runs and their checkpoints lie: LABKIT_RUNS, or the user's cache folder."""
+    return Path(os.environ.get("LABKIT_RUNS") or Path.home() / ".cache" / "labkit" / "runs")
+
+
+@functools.cache
+def code_digests() -> dict[str, str]:
+    """SHA-256 of every source that decides numbers, by name; text and figures do not."""
+    names = ["recipe.py", "train.py", "evaluate.py", "hierarchy.py"]
+    paths = [PACKAGE / name for name in names]
+    paths += sorted((PACKAGE / "data").glob("*.py")) + sorted((PACKAGE / "models").glob("*.py"))
+    return {
+        path.relative_to(PACKAGE).as_posix(): files.sha256(path) for path in paths if path.exists()
+    }
+
+
+def run_key(recipe: Recipe, data_sha256: str) -> str:
+    """What a run's folder is named by: its recipe, its data and the sources that decide numbers."""
+    parts = [recipe.to_json(), data_sha256, code_digests()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def versions() -> dict[str, str]:
+    packages = {name: metadata.version(name) for name in ("torch", "torchvision", "numpy")}
+    return {"python": platform.python_version(), "labkit": _labkit_version(), **packages}
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second; nothing is ordered or named by it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _labkit_version() -> str:
+    try:
+        return metadata.version("labkit")
+    except metadata.PackageNotFoundError:  # run from a checkout
+        return "checkout"
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in values.items() if name != "checksum"}
+    try:
+        return hashlib.sha256(_dump(content).encode()).hexdigest()
+    except ValueError as error:
+        raise RecordError(f"a record holds only finite numbers: {error}") from error
+
+
+def _check(values: Any, name: Any) -> None:
+    if not isinstance(values, dict):
+        raise RecordError(
+            f"{name} is not a record: it holds {type(values).__name__}, not an object"
+        )
+    if values.get("schema") != SCHEMA:
+        raise RecordError(
+            f"{name} has schema {values.get('schema')!r}; this labkit reads schema {SCHEMA}"
+        )
+    wrong = sorted(FIELDS.symmetric_difference(values))
+    if wrong:
+        raise RecordError(f"{name} has missing or unknown fields: {', '.join(wrong)}")
+    if values["checksum"] != _checksum(values):
+        raise RecordError(f"{name} was changed after it was written: its checksum does not match")
+    if Recipe.from_json(values["recipe"]).digest != values["digest"]:
+        raise RecordError(f"{name} names digest {values['digest']}, which is not its recipe's")

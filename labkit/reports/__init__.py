@@ -1,0 +1,43 @@
+"""The five reports as data: each row with its recipes, each claim with the rows it needs."""
+
+from __future__ import annotations
+
+import difflib
+
+from labkit.parameters import InputError
+from labkit.reports import keras_vs_mbn
+from labkit.reports.rows import PRESETS, Row, Study
+
+REPORTS: dict[str, Study] = {study.STUDY.name: study.STUDY for study in (keras_vs_mbn,)}
+
+__all__ = ["PRESETS", "REPORTS", "Row", "Study", "find_row", "find_study"]
+
+
+def find_study(name: str) -> Study:
+    """A report by its name, its number or its notebook's name.
+
+    Raises:
+        InputError: no such report; the message names the nearest.
+    """
+    for study in REPORTS.values():
+        if name in (study.name, study.id, study.notebook):
+            return study
+    raise InputError(_unknown("report", name, list(REPORTS)))
+
+
+def find_row(name: str) -> tuple[Study, Row]:
+    """A row, and its report, by an id such as 002-M1.
+
+    Raises:
+        InputError: no such row; the message names the nearest.
+    """
+    rows = {row.id: (study, row) for study in REPORTS.values() for row in study.rows}
+    if name not in rows:
+        raise InputError(_unknown("row", name, list(rows)))
+    return rows[name]
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return f"no {kind} {name!r}; {hint}"

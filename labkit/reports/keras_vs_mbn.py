@@ -1,0 +1,63 @@
+"""Report 002: the small net of Keras's MNIST example against MBN, on CIFAR-100.
+
+The report states batch 256, 15 epochs, pixels in [0, 1] and both architectures. It leaves the
+optimizers, the augmentation and the validation split open; ours follow the source that it cites
+for MBN (github.com/LeoTungAnh/CNN-CIFAR-100: RMSprop at 1e-4, rotation by up to 20 degrees and
+flips, 80/20 split) and Keras's own default Adam for the small net.
+"""
+
+from __future__ import annotations
+
+from labkit.compare import higher, overlap, ratio
+from labkit.recipe import Recipe
+from labkit.reports.rows import Row, Study
+
+SMALL = Recipe(
+    dataset="cifar100",
+    model="mnist_net",
+    epochs=15,
+    batch=256,
+    optimizer="adam",
+    optimizer_options={"eps": 1e-7},
+    lr=1e-3,
+    normalise="unit",
+    validation=10_000,
+)
+MBN = SMALL.replace(
+    model="mbn",
+    optimizer="rmsprop",
+    optimizer_options={"alpha": 0.9, "eps": 1e-7},
+    lr=1e-4,
+    augment="rotate20_flip",
+)
+LESSON = {"train_size": 10_000, "validation": 1000, "epochs": 4}
+
+STUDY = Study(
+    id="002",
+    name="keras_vs_mbn",
+    title="Keras's small MNIST net against MBN",
+    notebook="03_keras_vs_mbn",
+    rows=(
+        Row(id="002-M1", title="MNIST net", full=SMALL, lesson=LESSON),
+        Row(
+            id="002-M2",
+            title="MBN, eight convolutions with batch normalisation",
+            full=MBN,
+            lesson=LESSON,
+            smoke={"train_size": 200, "test_size": 100},
+        ),
+        Row(
+            id="002-C1",
+            title="MNIST net on MBN's own recipe",
+            full=MBN.replace(model="mnist_net"),
+            lesson=LESSON,
+            optional=True,
+            note="control: the same optimizer and augmentation for both models",
+        ),
+    ),
+    claims=(
+        higher("002-M2", "002-M1", points=22.9),
+        ratio("002-M2", "002-M1", metric="seconds", at_least=8),
+        overlap("002-M1", "002-M2"),
+    ),
+)

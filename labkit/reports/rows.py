@@ -1,0 +1,53 @@
+"""What a report is made of: rows (one experiment each) and the claims drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.compare import Claim
+from labkit.recipe import Recipe
+
+PRESETS = ("smoke", "lesson", "full")
+SMOKE = {"epochs": 2, "train_size": 400, "validation": 0, "test_size": 200, "patience": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One experiment of a report.
+
+    `full` is the report's own budget. `lesson` and `smoke` are what those presets change of it:
+    data and epochs, never what the row is. A row without `lesson` is not part of the class hour.
+    """
+
+    id: str  # as in "002-M1"
+    title: str
+    full: Recipe
+    lesson: Mapping[str, Any] | None = None
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+    optional: bool = False  # not printed by the report: a control, or what it could not finish
+    note: str = ""
+
+    def at(self, preset: str) -> Recipe | None:
+        """The recipe of a preset, on real data; None where the preset leaves the row out."""
+        if preset == "full":
+            return self.full
+        changes = self.lesson if preset == "lesson" else {**SMOKE, **self.smoke}
+        return None if changes is None else self.full.replace(**changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One report as data."""
+
+    id: str  # as in "002"
+    name: str  # as in lk.report(name)
+    title: str
+    notebook: str  # the file in notebooks/, without its ending
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...]
+
+    @property
+    def dataset(self) -> str:
+        return self.rows[0].full.dataset

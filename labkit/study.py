@@ -1,0 +1,119 @@
+"""A report as a notebook holds it: its data, its runs, its table, its claims."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pandas as pd
+
+from labkit import compare, device, parameters, records, train
+from labkit.data import Data, available, load
+from labkit.parameters import InputError
+from labkit.recipe import Recipe
+from labkit.records import Record
+from labkit.reports import Row, find_row, find_study
+from labkit.train import Run
+
+
+class Report:
+    """One of the five reports, at one preset. Made by `lk.report(...)`."""
+
+    def __init__(self, name: str, **values: Any) -> None:
+        self.study = find_study(name)
+        self.parameters = parameters.check(values)
+        self.preset: str = self.parameters["preset"]
+        self.device = self.parameters["device"]
+        device.pick_device(self.device)
+        self.synthetic = self._choose_synthetic()
+        self._runs: dict[str, list[Run]] = {}
+
+    def __repr__(self) -> str:
+        data, seeds = self.data, self.parameters["seeds"]
+        kind = "SYNTHETIC stand-in" if data.synthetic else "real"
+        lines = [
+            f"Report {self.study.id}: {self.study.title}",
+            f"preset  {self.preset}, {seeds} {'seed' if seeds == 1 else 'seeds'} a row,"
+            f" on {device.pick_device(self.device).type}",
+            f"data    {kind} {data.name}: {len(data.train):,} training and"
+            f" {len(data.test):,} test images, {'x'.join(map(str, data.shape))},"
+            f" {len(data.classes)} classes",
+        ]
+        if not data.complete and not data.synthetic:
+            lines.append(f"        a subset: the published set has {data.published[0]:,} images")
+        return "\n".join(lines)
+
+    @functools.cached_property
+    def data(self) -> Data:
+        return load(self._dataset(self.study.dataset))
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows that this preset has."""
+        return [row for row in self.study.rows if row.at(self.preset)]
+
+    def recipe(self, row: str, seed: int = 0) -> Recipe:
+        """What `run(row)` trains by, with the notebook's parameters put in.
+
+        Raises:
+            InputError: no such row in this report, or none at this preset.
+        """
+        found, chosen = find_row(row)
+        if found is not self.study:
+            raise InputError(f"row {row} belongs to {found.name}, not to {self.study.name}")
+        recipe = chosen.at(self.preset)
+        if recipe is None:
+            have = ", ".join(r.id for r in self.rows)
+            raise InputError(f"row {row} is not part of preset {self.preset!r}; it has {have}")
+        changes = {name: self.parameters[name] for name in ("epochs", "train_size")}
+        changes = {name: value for name, value in changes.items() if value}
+        return recipe.replace(dataset=self._dataset(recipe.dataset), seed=seed, **changes)
+
+    def run(self, row: str) -> Run:
+        """Train a row, go on with it, or recall it; the run of its first seed."""
+        return self.runs(row)[0]
+
+    def runs(self, row: str) -> list[Run]:
+        """As `run`, for every seed."""
+        if row not in self._runs:
+            seeds = range(self.parameters["seeds"])
+            self._runs[row] = [self.train(row, seed) for seed in seeds]
+        return self._runs[row]
+
+    def train(self, row: str, seed: int = 0, *, deadline: float | None = None) -> Run:
+        """One seed of a row; `deadline` as in `lk.fit`."""
+        return train.fit(
+            self.recipe(row, seed),
+            self.data,
+            device=self.device,
+            fresh=self.parameters["fresh"],
+            about={"row": row, "report": self.study.name, "preset": self.preset},
+            deadline=deadline,
+        )
+
+    def table(self) -> pd.DataFrame:
+        """published | recorded at full | this run | gap | source, for every row of the report."""
+        titles = {row.id: row.title for row in self.study.rows}
+        return compare.table(
+            titles, self._records(), self.recorded("full"), compare.published(report=self.study.id)
+        )
+
+    def claims(self) -> pd.DataFrame:
+        """Each claim of the report, judged by this notebook's runs."""
+        return compare.verdicts(self.study.claims, self._records())
+
+    def recorded(self, preset: str) -> dict[str, list[Record]]:
+        """The committed records of this report at a preset, by row."""
+        return records.by_row(records.recorded(self.study.name, preset=preset))
+
+    def _records(self) -> dict[str, list[Record]]:
+        return {row: [run.record for run in runs] for row, runs in self._runs.items()}
+
+    def _choose_synthetic(self) -> bool:
+        choice = self.parameters["data"]
+        if choice == "auto":
+            return self.preset == "smoke" or not available(self.study.dataset)
+        return choice == "synthetic"
+
+    def _dataset(self, name: str) -> str:
+        return f"synthetic_{name}" if self.synthetic else name

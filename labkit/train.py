@@ -1,0 +1,403 @@
+"""Training: the loop, on one page, and what it calls. Stopped runs go on where they stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labkit import models, records
+from labkit.checkpoint import Checkpoint
+from labkit.data import Data, Split, load
+from labkit.data.augment import passes
+from labkit.data.batches import batches
+from labkit.device import (
+    derive,
+    device_card,
+    own_randomness,
+    peak_memory,
+    pick_device,
+    use_bf16,
+)
+from labkit.evaluate import autocast, predict, score
+from labkit.parameters import InputError
+from labkit.progress import Progress, clock
+from labkit.recipe import Recipe
+from labkit.records import Record
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+OPTIMIZERS = {
+    "sgd": functools.partial(torch.optim.SGD, fused=True),
+    "adam": functools.partial(torch.optim.Adam, fused=True),
+    "radam": functools.partial(torch.optim.RAdam, foreach=True),
+    "rmsprop": functools.partial(torch.optim.RMSprop, foreach=True),
+    "adadelta": functools.partial(torch.optim.Adadelta, foreach=True),
+}
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on (a loss that is not finite, no memory left); no record is written."""
+
+
+class OutOfTimeError(RuntimeError):
+    """The deadline passed at the end of an epoch; the same call goes on from there."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its record, and the folder that holds its weights."""
+
+    record: Record
+    folder: Path
+
+    @property
+    def history(self):
+        """One line an epoch (pandas): epoch, lr, losses, accuracies as fractions, seconds."""
+        return self.record.history
+
+    @property
+    def net(self) -> nn.Module:
+        """The trained network, in evaluation mode, on the CPU."""
+        recipe, data = self.record.recipe, self.record["data"]
+        net = build(recipe, len(data["classes"]), data["size"])
+        Checkpoint(self.folder).load_weights(net)
+        return net.eval()
+
+
+def fit(
+    recipe: Recipe,
+    data: Data | None = None,
+    *,
+    device: str = "auto",
+    fresh: bool = False,
+    about: Mapping[str, str] = {},
+    deadline: float | None = None,
+    checkpoint_every: float = 10.0,
+) -> Run:
+    """Train by a recipe, or recall the finished run of the same recipe, data and code.
+
+    Args:
+        recipe: everything that decides the numbers.
+        data: the recipe's data set, if loaded already.
+        device: "auto", "cpu" or "cuda".
+        fresh: train again even where a finished run exists.
+        about: the labels row, report and preset of the record.
+        deadline: a `time.monotonic()` after which to stop at the end of an epoch.
+        checkpoint_every: seconds between two checkpoints (written at the end of an epoch).
+
+    Raises:
+        InputError: no such device, model, data set or option.
+        TrainingError: the loss is not finite, or memory ran out.
+        OutOfTimeError: stopped at the deadline; the same call goes on.
+    """
+    target = pick_device(device)
+    data = data or load(recipe.dataset)
+    folder = run_folder(recipe, data, fresh)
+    if (folder / "record.json").exists():
+        return Run(records.read(folder / "record.json"), folder)
+    bf16 = use_bf16(recipe.precision, target)
+    checkpoint = Checkpoint(folder, every=checkpoint_every)
+    train, validation = data.holdout(recipe.validation, recipe.train_size, recipe.seed)
+    test = test_split(recipe, data).to(target)
+    mark = fingerprint(recipe, data.shape, len(data.classes))
+    with own_randomness(target, deterministic=recipe.deterministic), explain_memory(recipe, target):
+        net = build(recipe, len(data.classes), data.shape[-1])
+        net.to(target, memory_format=torch.channels_last)
+        rows = optimise(
+            net,
+            recipe,
+            train.to(target),
+            validation.to(target),
+            normalise=statistics(recipe, data),
+            checkpoint=checkpoint,
+            bf16=bf16,
+            label=about.get("row") or recipe.model,
+            test=test if recipe.watch_test else None,
+            deadline=deadline,
+        )
+        judge = functools.partial(predict, net, normalise=statistics(recipe, data), bf16=bf16)
+        logits = judge(test)
+        clean = (
+            score(judge(train.to(target)), train.labels.to(target)) if recipe.score_train else None
+        )
+    record = records.seal(
+        {
+            **describe(recipe, data, rows, target, bf16, about),
+            "test": score(logits, test.labels),
+            "train_clean": clean,
+            "resumed": checkpoint.resumed,
+            "fingerprint": mark,
+            "parameters": count(net),
+            "predictions": records.encode(logits.argmax(1).cpu().numpy()),
+            "labels": records.encode(test.labels.cpu().numpy()),
+            "details": {"train_images": len(train), "validation_images": len(validation)},
+        }
+    )
+    return finish(record, net, checkpoint, label=about.get("row") or recipe.model)
+
+
+def optimise(
+    net: nn.Module,
+    recipe: Recipe,
+    train: Split,
+    validation: Split,
+    *,
+    normalise: tuple | None,
+    checkpoint: Checkpoint,
+    bf16: bool,
+    label: str,
+    test: Split | None = None,
+    relabel: Callable[[int], Split] | None = None,
+    deadline: float | None = None,
+) -> list[dict[str, Any]]:
+    """The loop: train `net` in place to the last epoch of its recipe; one row an epoch.
+
+    `relabel` gives an epoch its own training split (report 000 redraws labels); `test` is only
+    logged. All randomness of an epoch follows from (seed, epoch), so a resumed run ends with the
+    same bits as one that was never stopped.
+    """
+    optimizer = make_optimizer(net, recipe)
+    rows = checkpoint.restore(net, optimizer)
+    images = len(train) * len(passes(recipe.augment))
+    progress = Progress(label, done=len(rows) * images, total=recipe.epochs * images)
+    while len(rows) < recipe.epochs and not stalled(rows, recipe.patience):
+        epoch, started = len(rows), time.perf_counter()
+        train = relabel(epoch) if relabel else train
+        torch.manual_seed(derive(recipe.seed, "net", epoch))  # dropout
+        generator = torch.Generator(train.images.device)
+        generator.manual_seed(derive(recipe.seed, "data", epoch))
+        net.train()
+        total = torch.zeros(3, dtype=torch.float64, device=train.images.device)
+        step = epoch * recipe.steps(images)
+        for x, y in batches(
+            train,
+            recipe.batch,
+            generator=generator,
+            drop_last=recipe.drop_last,
+            augment=recipe.augment,
+            normalise=normalise,
+        ):
+            lr = recipe.lr_at(step, images)
+            total += train_step(net, optimizer, x, y, lr, recipe.label_smoothing, bf16)
+            step += 1
+            progress.advance(len(x), functools.partial(_so_far, epoch + 1, recipe.epochs, total))
+        loss, right, seen = total.tolist()
+        row = {"epoch": epoch + 1, "lr": lr, "train_loss": loss / seen, "train_top1": right / seen}
+        row |= {"images": int(seen), "train_seconds": time.perf_counter() - started}
+        for name, split in (("val", validation), ("test", test)):
+            if split is not None and len(split):
+                result = score(predict(net, split, normalise=normalise, bf16=bf16), split.labels)
+                row |= {f"{name}_loss": result["loss"], f"{name}_top1": result["top1"]}
+        row["seconds"] = time.perf_counter() - started
+        _check_finite(row, rows)
+        rows.append(row)
+        last = len(rows) == recipe.epochs or stalled(rows, recipe.patience)
+        out_of_time = deadline is not None and time.monotonic() > deadline and not last
+        checkpoint.save(net, optimizer, rows, force=last or out_of_time)
+        if out_of_time:
+            raise OutOfTimeError(
+                f"{label}: stopped after epoch {len(rows)} of {recipe.epochs};"
+                " run the same command again to go on from there"
+            )
+    progress.finish(_summary(rows))
+    return rows
+
+
+def train_step(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+    lr: float,
+    label_smoothing: float,
+    bf16: bool,
+) -> Tensor:
+    """One update; returns [summed loss, right answers, images] without waiting for the device."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    with autocast(x.device, bf16):
+        logits = net(x)
+    logits = logits.float()
+    loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    right = (logits.detach().argmax(1) == y).sum()
+    return torch.stack([loss.detach().double() * len(y), right.double(), right.new_tensor(len(y))])
+
+
+def fingerprint(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> dict[str, list]:
+    """What today's code makes of a recipe: initial weights and the losses of three steps.
+
+    Always on the CPU, in fp32, on two fixed random images a step. Weights enter as count, sum and
+    sum of squares, losses as numbers, because a digest would not survive another CPU's rounding.
+    """
+    numbers = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (6, *shape), generator=numbers, dtype=torch.uint8)
+    split = Split(images, torch.arange(6) % classes)
+    with own_randomness(torch.device("cpu"), deterministic=True):
+        net = build(recipe, classes, shape[-1]).train()
+        weights = torch.cat([p.detach().flatten().double() for p in net.parameters()])
+        marks = [len(weights), weights.sum().item(), weights.square().sum().item()]
+        optimizer = make_optimizer(net, recipe)
+        torch.manual_seed(0)
+        stream = batches(split, 2, generator=numbers, augment=recipe.augment)
+        losses = []
+        for (x, y), _ in zip(stream, range(3), strict=False):
+            values = train_step(net, optimizer, x, y, recipe.lr, recipe.label_smoothing, False)
+            losses.append(values[0].item() / len(y))
+    return {"weights": marks, "losses": losses}
+
+
+def same_fingerprint(ours: Mapping[str, list], theirs: Mapping[str, list]) -> bool:
+    """Equal within the rounding of another CPU or another order of additions."""
+    pairs = [
+        pair
+        for name in ("weights", "losses")
+        for pair in zip(ours[name], theirs[name], strict=True)
+    ]
+    return all(math.isclose(a, b, rel_tol=2e-3, abs_tol=2e-3) for a, b in pairs)
+
+
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    try:
+        make = OPTIMIZERS[recipe.optimizer]
+        return make(net.parameters(), lr=recipe.lr, **recipe.optimizer_options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"optimizer {recipe.optimizer}: {error}") from error
+
+
+def build(recipe: Recipe, classes: int, size: int) -> nn.Module:
+    """The recipe's network with its initial weights, which follow from the seed alone."""
+    torch.manual_seed(derive(recipe.seed, "weights"))
+    try:
+        return models.build(recipe.model, classes=classes, size=size, **recipe.options)
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+
+
+def statistics(recipe: Recipe, data: Data) -> tuple | None:
+    """(mean, std) that the recipe normalises by; None leaves pixels in [0, 1]."""
+    known = {"unit": None, "imagenet": IMAGENET, "standard": (data.mean, data.std)}
+    return known[recipe.normalise]
+
+
+def test_split(recipe: Recipe, data: Data) -> Split:
+    """The test images, or the first class-balanced `test_size` of them."""
+    if not recipe.test_size or recipe.test_size >= len(data.test):
+        return data.test
+    each = max(1, recipe.test_size // len(data.classes))
+    onehot = F.one_hot(data.test.labels, len(data.classes))
+    rank = onehot.cumsum(0).gather(1, data.test.labels[:, None])[:, 0]  # 1 for a class's first
+    return data.test.take((rank <= each).nonzero()[:, 0])
+
+
+def run_folder(recipe: Recipe, data: Data, fresh: bool) -> Path:
+    """Where this run lives; emptied first when `fresh`."""
+    folder = records.runs_home() / records.run_key(recipe, data.sha256)
+    if fresh:
+        Checkpoint(folder).clear()
+    return folder
+
+
+def describe(
+    recipe: Recipe,
+    data: Data,
+    rows: list[dict[str, Any]],
+    device: torch.device,
+    bf16: bool,
+    about: Mapping[str, str],
+) -> dict[str, Any]:
+    """The part of a record that follows from its inputs and its rows."""
+    best = max(rows, key=lambda row: row["test_top1"]) if recipe.watch_test else None
+    images = sum(row["images"] for row in rows)
+    return {
+        "row": about.get("row", ""),
+        "report": about.get("report", ""),
+        "preset": about.get("preset", ""),
+        "recipe": recipe.to_json(),
+        "digest": recipe.digest,
+        "rows": rows,
+        "best_test": best and {"epoch": best["epoch"], "top1": best["test_top1"]},
+        "seconds": sum(row["seconds"] for row in rows),
+        "images_per_second": images / sum(row["train_seconds"] for row in rows),
+        "peak_memory_mb": peak_memory(device),
+        "device": device_card(device, bf16),
+        "versions": records.versions(),
+        "data": {**data.card(), "size": data.shape[-1]},
+        "code": records.code_digests(),
+    }
+
+
+def finish(record: Record, net: nn.Module, checkpoint: Checkpoint, label: str) -> Run:
+    """Keep weights, then claim the record; of two racing runs the first one's stands."""
+    checkpoint.save_weights(net)
+    path = checkpoint.folder / "record.json"
+    if not records.claim(record, path):
+        record = records.read(path)
+        print(f"{label}: already recorded by another run of the same recipe", file=sys.stderr)
+    checkpoint.forget()
+    return Run(record, checkpoint.folder)
+
+
+def count(net: nn.Module) -> dict[str, int]:
+    """Parameters as Keras counts them: trainable, and with BN running statistics in the total."""
+    trainable = sum(p.numel() for p in net.parameters())
+    buffers = [b for name, b in net.named_buffers() if not name.endswith("num_batches_tracked")]
+    return {"total": trainable + sum(b.numel() for b in buffers), "trainable": trainable}
+
+
+@contextlib.contextmanager
+def explain_memory(recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Turn a CUDA out-of-memory into a sentence that holds no tensors alive."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        error.__traceback__ = None
+        free = torch.cuda.mem_get_info(device)[0] / 2**20 if device.type == "cuda" else math.nan
+        message = (
+            f"out of GPU memory: {recipe.model} at batch {recipe.batch} on {recipe.dataset},"
+            f" {free:,.0f} MB free; try a smaller batch (another recipe, another record)"
+        )
+    else:
+        return
+    raise TrainingError(message)
+
+
+def stalled(rows: list[dict[str, Any]], patience: int) -> bool:
+    """True when the validation loss has not improved for `patience` epochs (0: never)."""
+    if not patience or len(rows) <= patience:
+        return False
+    losses = [row["val_loss"] for row in rows]
+    return len(rows) - 1 - losses.index(min(losses)) >= patience
+
+
+def _check_finite(row: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    if all(math.isfinite(value) for value in row.values()):
+        return
+    before = f"{rows[-1]['train_loss']:.4g} the epoch before" if rows else "there was none before"
+    raise TrainingError(
+        f"the loss is not finite after epoch {row['epoch']} (last finite loss: {before});"
+        f" learning rate {row['lr']:.4g}: try a lower lr. No record was written"
+    )
+
+
+def _so_far(epoch: int, epochs: int, total: Tensor) -> str:
+    loss, right, seen = total.tolist()
+    return f"epoch {epoch}/{epochs}  loss {loss / seen:.3f}  top1 {100 * right / seen:.1f} %"
+
+
+def _summary(rows: list[dict[str, Any]]) -> str:
+    row, seconds = rows[-1], sum(row["seconds"] for row in rows)
+    text = f"{len(rows)} epochs in {clock(seconds)}, train top1 {100 * row['train_top1']:.1f} %"
+    return text + (f", validation {100 * row['val_top1']:.1f} %" if "val_top1" in row else "")

@@ -1,0 +1,32 @@
+"""Every test runs offline, on one thread, in a home of its own."""
+
+import socket
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # bit-equality between runs needs a fixed thread count
+
+_connect = socket.socket.connect
+
+
+def _local_only(self, address):
+    """Kernels talk over loopback and pipes; nothing may leave the machine."""
+    host = address[0] if isinstance(address, tuple) else "local"
+    if host not in ("127.0.0.1", "::1", "localhost", "local"):
+        raise OSError(f"tests must not use the network (tried {address!r})")
+    return _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", _local_only)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path_factory):
+    """Fresh data and run folders whose path has a space, braces, a hash and an umlaut."""
+    folder = tmp_path_factory.mktemp("a b{c}#\u00fc")
+    monkeypatch.setenv("LABKIT_DATA", str(folder / "data"))
+    monkeypatch.setenv("LABKIT_RUNS", str(folder / "runs"))
+    return folder

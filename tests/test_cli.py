@@ -1,0 +1,128 @@
+"""The command line: listings other tools read, and a sentence for every bad input."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from labkit import cli, records
+
+
+def run(*arguments):
+    return cli.main([str(a) for a in arguments])
+
+
+def test_rows_as_json(capsys):
+    assert run("rows", "002", "--json") == 0
+    rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {"002-M1", "002-M2"} <= set(rows)
+    for row in rows.values():
+        assert set(row) == {"id", "report", "title", "recipe", "published"}
+        assert {"smoke", "full"} <= set(row["recipe"])
+    assert rows["002-M2"]["recipe"]["full"]["batch"] == 256
+    assert any(p["metric"] == "test_top1" for p in rows["002-M2"]["published"])
+
+
+def test_models_as_json(capsys):
+    assert run("models", "mbn", "--classes", 100, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == "mbn"
+    assert (row["parameters"], row["trainable"]) == (15_795_556, 15_786_340)
+    assert row["multiply_adds"] > 1e9
+    assert run("models", "mnist_net", "--size", 28, "--classes", 10) == 0
+    assert "parameters" in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("rows", "keras_vs_mbm"), 2, "keras_vs_mbn"),
+        (("train", "002-M9"), 2, "002-M"),
+        (("train", "002-M1", "--preset", "smok"), 2, "smoke"),
+        (("train", "002-M1", "--epochs", "3.5"), 2, "epochs"),
+        (("train", "002-M1", "--device", "gpu"), 2, "cuda"),
+        (("models", "mbm"), 2, "mbn"),
+        (("data", "add", "cifar10", "/nowhere/at/all"), 3, "/nowhere/at/all"),
+        (("data", "get", "cifar11"), 2, "cifar10"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_an_exit_code(arguments, code, sentence, capsys, home):
+    assert run(*arguments) == code
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert "Traceback" not in message
+    assert not (home / "runs").exists()
+
+
+def test_train_and_sweep_write_each_record_once(home, capsys, monkeypatch):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    out = home / "records"
+    sweep = ("sweep", "002-M1", "--preset", "smoke", "--epochs", 1, "--seeds", 2, "--out", out)
+    assert run(*sweep, "--dry-run") == 0
+    assert not out.exists()
+    assert run(*sweep) == 0
+    found = records.recorded("keras_vs_mbn", preset="smoke", folder=out)
+    assert [record.recipe.seed for record in found] == [0, 1]
+    assert found[0]["test"] != found[1]["test"]
+    capsys.readouterr()
+    assert run(*sweep) == 0
+    assert "0 to train" in capsys.readouterr().err
+    train = ("train", "002-M1", "--preset", "smoke", "--epochs", 1, "--out", home / "again")
+    assert run(*train) == 0
+    (again,) = records.recorded(folder=home / "again")
+    assert again["test"] == found[0]["test"]
+
+
+def test_a_sweep_stops_at_its_deadline_and_goes_on(home, monkeypatch):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    out = home / "records"
+    sweep = ("sweep", "002-M1", "--preset", "smoke", "--out", out)
+    assert run(*sweep, "--minutes", 0.0001) == 1
+    assert not out.exists()
+    assert run(*sweep) == 0
+    assert len(records.recorded(folder=out)) == 1
+
+
+def test_check_names_a_stale_record(home, monkeypatch, capsys):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    monkeypatch.setenv("LABKIT_RECORDS", str(home / "records"))
+    assert run("check") == 0
+    assert run("sweep", "002-M1", "--preset", "smoke") == 0
+    assert run("check") == 0
+    (record,) = records.recorded()
+    wrong = dict(record) | {"fingerprint": {"weights": [1, 2, 3], "losses": [1, 2, 3]}}
+    record.path.unlink()
+    records.claim(records.seal({k: v for k, v in wrong.items() if k != "checksum"}), record.path)
+    capsys.readouterr()
+    assert run("check") == 1
+    assert "STALE" in capsys.readouterr().out
+
+
+def test_training_needs_no_notebook_packages():
+    blocked = ("jupyterlab", "papermill", "seaborn", "matplotlib", "nbformat", "nbclient", "IPython",
+               "typer", "click", "yaml", "psutil")  # fmt: skip
+    code = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Block())
+from labkit.cli import main
+for line in (["models", "mnist_net"], ["rows"], ["data", "list"],
+             ["train", "002-M1", "--epochs", "1"], ["sweep", "002-M1", "--dry-run"]):
+    assert main(line) == 0, line
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_labkit_is_quick_and_does_not_import_torch():
+    code = (
+        "import time, sys; t = time.perf_counter(); import labkit;"
+        "assert 'torch' not in sys.modules; print(time.perf_counter() - t)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.5

@@ -1,0 +1,70 @@
+import pytest
+
+import labkit as lk
+from labkit import reports
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+
+
+def test_smoke_is_synthetic_and_says_so():
+    report = lk.report("keras_vs_mbn", epochs=1)
+    assert report.data.synthetic
+    assert "SYNTHETIC" in repr(report)
+    run = report.run("002-M1")
+    assert run.record["preset"] == "smoke"
+    assert run.record.recipe.epochs == 1
+    table = report.table()
+    assert set(table["row"]) >= {"002-M1", "002-M2"}
+    assert "synthetic" in table.to_string().lower()
+    claims = report.claims()
+    assert len(claims) == len(report.study.claims)
+
+
+def test_every_seed_is_its_own_run():
+    runs = lk.report("keras_vs_mbn", epochs=1, seeds=2).runs("002-M1")
+    assert [run.record.recipe.seed for run in runs] == [0, 1]
+    assert runs[0].record["digest"] != runs[1].record["digest"]
+
+
+def test_lesson_without_real_data_falls_back_to_the_stand_in_and_says_so():
+    report = lk.report("keras_vs_mbn", preset="lesson")
+    assert report.synthetic
+    assert "SYNTHETIC" in repr(report)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"name": "keras_vs_mbm"}, "keras_vs_mbn"),
+        ({"preset": "lesssn"}, "lesson"),
+        ({"epoch": 3}, "epochs"),
+        ({"seeds": 0}, "seeds"),
+        ({"device": "gpu"}, "device"),
+    ],
+)
+def test_bad_parameters_are_refused(values, sentence):
+    with pytest.raises(lk.InputError, match=sentence):
+        lk.report(**({"name": "keras_vs_mbn"} | values))
+
+
+def test_rows_of_other_reports_and_presets_are_refused():
+    report = lk.report("keras_vs_mbn")
+    with pytest.raises(lk.InputError, match="002-M"):
+        report.run("002-M9")
+
+
+@pytest.mark.parametrize("name", list(reports.REPORTS))
+def test_rows_and_claims_fit_together(name):
+    study = reports.find_study(name)
+    ids = [row.id for row in study.rows]
+    assert len(set(ids)) == len(ids)
+    assert all(row.startswith(study.id) for row in ids)
+    for claim in study.claims:
+        assert set(claim.rows) <= set(ids), claim
+    for row in study.rows:
+        assert row.at("full").dataset == study.dataset
+        assert row.at("smoke").epochs <= 4
+        assert row.at("smoke").replace(dataset="x").digest != row.full.replace(dataset="x").digest

@@ -1,0 +1,299 @@
+"""Properties of the loop: exact resume, determinism, honest failure, the test set scored once."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit import device, evaluate, files, train
+from labkit.checkpoint import Checkpoint
+from labkit.recipe import Recipe
+
+TINY = Recipe(
+    dataset="synthetic_cifar10",
+    model="mnist_net",
+    epochs=4,
+    batch=50,
+    optimizer="adam",
+    lr=1e-3,
+    augment="crop_flip",
+    train_size=200,
+    validation=100,
+    test_size=100,
+)
+TIMES = ("seconds", "train_seconds")
+
+
+def timeless(record):
+    """The part of a record that must be equal, bit for bit, between two runs."""
+    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in record["rows"]]
+    names = ("digest", "test", "predictions", "labels", "fingerprint", "parameters", "best_test")
+    return {name: record[name] for name in names} | {"rows": rows}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """One uninterrupted run that the others are held against."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("reference")))
+        yield lk.fit(TINY, device="cpu")
+
+
+def weights(run):
+    return (run.folder / "weights.safetensors").read_bytes()
+
+
+def test_the_same_recipe_gives_the_same_bits(reference):
+    again = lk.fit(TINY, device="cpu")
+    assert again.folder != reference.folder
+    assert timeless(again.record) == timeless(reference.record)
+    assert weights(again) == weights(reference)
+    other = lk.fit(TINY.replace(seed=1), device="cpu")
+    assert other.record["rows"][0]["train_loss"] != reference.record["rows"][0]["train_loss"]
+
+
+def test_a_record_says_what_was_computed_from_what(reference):
+    record = reference.record
+    assert record.recipe == TINY
+    assert len(record["rows"]) == len(reference.history) == 4
+    assert record["test"]["images"] == len(record.predictions) == 100
+    assert (record.predictions == record.labels).mean() == pytest.approx(record["test"]["top1"])
+    assert record["details"] == {"train_images": 200, "validation_images": 100}
+    assert record["data"]["synthetic"]
+    assert record.synthetic
+    assert record["parameters"]["total"] == record["parameters"]["trainable"] == 1_626_442
+    assert record["device"] == {
+        "type": "cpu", "name": device.cpu_name(), "threads": 1,
+        "precision": record["device"]["precision"],
+    }  # fmt: skip
+
+
+def test_the_weights_are_those_that_were_scored(reference):
+    data = lk.load(TINY.dataset)
+    test = train.test_split(TINY, data)
+    bf16 = reference.record["device"]["precision"] == "bf16"
+    net = reference.net.to(memory_format=torch.channels_last)
+    logits = lk.predict(net, test, normalise=(data.mean, data.std), bf16=bf16)
+    assert lk.score(logits, test.labels) == reference.record["test"]
+
+
+NORMALISED = TINY.replace(
+    model="mbn", optimizer="rmsprop", epochs=2, batch=10, train_size=20, validation=0, test_size=10
+)
+
+
+@pytest.mark.parametrize("recipe", [TINY, NORMALISED], ids=["adam", "rmsprop and BN"])
+def test_a_run_stopped_after_every_epoch_ends_with_the_same_bits(recipe, monkeypatch, home):
+    whole = lk.fit(recipe, device="cpu")
+    monkeypatch.setenv("LABKIT_RUNS", str(home / "stopped"))
+    for _ in range(recipe.epochs - 1):
+        with pytest.raises(train.OutOfTimeError, match="same command"):
+            lk.fit(recipe, device="cpu", deadline=time.monotonic() - 1)
+    pieces = lk.fit(recipe, device="cpu")
+    assert pieces.record["resumed"] == recipe.epochs - 1
+    assert timeless(pieces.record) == timeless(whole.record)
+    assert weights(pieces) == weights(whole)
+    names = sorted(path.name for path in pieces.folder.iterdir())
+    assert names == ["record.json", "weights.safetensors"]
+
+
+CHILD = """
+import sys, torch
+torch.set_num_threads(1)
+import labkit as lk
+from tests.test_train import TINY
+from labkit import train
+step = train.train_step
+def slow(*arguments):
+    print("step", flush=True)
+    return step(*arguments)
+train.train_step = slow
+lk.fit(TINY, device="cpu", checkpoint_every=0)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.faults
+def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home):
+    """kill -9 after 4, 9, 14 ... steps (fingerprint and training), until it ends."""
+    for attempt in range(20):
+        child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True)
+        for count, line in enumerate(child.stdout):
+            if line == "done\n":
+                break
+            if count == 7 + attempt % 3:
+                child.send_signal(signal.SIGKILL)
+                break
+        child.stdout.close()
+        if child.wait() == 0:
+            break
+    else:
+        pytest.fail("20 attempts did not finish the run")
+    assert attempt >= 2
+    finished = lk.fit(TINY, device="cpu")
+    assert finished.record["resumed"] >= 1
+    assert timeless(finished.record) == timeless(reference.record)
+    assert weights(finished) == weights(reference)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("damage", ["cut", "flip", "pointer"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(reference, damage, capfd):
+    with pytest.raises(train.OutOfTimeError):
+        lk.fit(TINY, device="cpu", deadline=time.monotonic() - 1)
+    folder = train.run_folder(TINY, lk.load(TINY.dataset), False)
+    path = next(folder.glob("epoch-*.pt"))
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        (folder / "last.json").write_text("{", encoding="utf-8")
+    run = lk.fit(TINY, device="cpu")
+    assert "damaged" in capfd.readouterr().err
+    assert run.record["resumed"] == 0
+    assert timeless(run.record) == timeless(reference.record)
+
+
+@pytest.mark.faults
+def test_a_checkpoint_runs_no_code(home):
+    marker = home / "marker"
+
+    class Bomb:
+        def __reduce__(self):
+            return (marker.write_text, ("boom",))
+
+    folder = home / "bomb"
+    folder.mkdir()
+    torch.save({"net": Bomb()}, folder / "epoch-00001.pt")
+    content = (folder / "epoch-00001.pt").read_bytes()
+    marker.unlink(missing_ok=True)
+    pointer = {"file": "epoch-00001.pt", "epoch": 1, "sha256": files.sha256(content)}
+    files.write_atomic(folder / "last.json", json.dumps(pointer))
+    with pytest.raises(Exception, match=r"[Ww]eights.only|Unsupported"):
+        Checkpoint(folder).restore(torch.nn.Linear(1, 1), None)
+    assert not marker.exists()
+
+
+def test_a_finished_run_is_recalled_and_fresh_trains_again(reference, monkeypatch):
+    first = lk.fit(TINY, device="cpu")
+    monkeypatch.setattr(train, "optimise", lambda *a, **k: pytest.fail("trained again"))
+    assert dict(lk.fit(TINY, device="cpu").record) == dict(first.record)
+    monkeypatch.undo()
+
+
+def test_the_test_set_is_scored_once_after_the_last_epoch(monkeypatch):
+    data = lk.load(TINY.dataset)
+    seen = []
+    predict = evaluate.predict
+
+    def counting(net, split, **options):
+        seen.append(len(split))
+        return predict(net, split, **options)
+
+    monkeypatch.setattr(train, "predict", counting)
+    lk.fit(TINY.replace(validation=50, test_size=100), data, device="cpu")
+    assert seen == [50] * 4 + [100]
+
+
+def test_watching_the_test_set_only_adds_columns(reference):
+    watched = lk.fit(TINY.replace(watch_test=True, score_train=True), device="cpu").record
+    assert watched["test"] == reference.record["test"]
+    assert watched["rows"][-1]["test_top1"] == watched["test"]["top1"]
+    best = max(row["test_top1"] for row in watched["rows"])
+    assert watched["best_test"]["top1"] == best
+    assert 0 <= watched["train_clean"]["top1"] <= 1
+    assert reference.record["best_test"] is None
+    assert reference.record["train_clean"] is None
+
+
+@pytest.mark.faults
+def test_a_loss_that_is_not_finite_leaves_no_record(home):
+    recipe = TINY.replace(optimizer="sgd", lr=1e6)
+    with pytest.raises(train.TrainingError, match=r"not finite after epoch .*lower lr"):
+        lk.fit(recipe, device="cpu")
+    folder = train.run_folder(recipe, lk.load(recipe.dataset), False)
+    assert not (folder / "record.json").exists()
+
+
+@pytest.mark.faults
+def test_out_of_memory_is_a_sentence_and_frees_the_tensors(monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(train, "train_step", full)
+    monkeypatch.setattr(train, "fingerprint", lambda *a: {})
+    with pytest.raises(train.TrainingError, match=r"batch 50.*smaller batch") as caught:
+        lk.fit(TINY, device="cpu")
+    assert caught.value.__context__.__traceback__ is None  # its frames would keep tensors alive
+
+
+def test_early_stopping_watches_the_validation_loss():
+    rows = [{"val_loss": loss} for loss in (3.0, 2.0, 2.5, 2.4)]
+    assert not train.stalled(rows, 0)
+    assert not train.stalled(rows, 3)
+    assert train.stalled(rows, 2)
+    assert not train.stalled(rows[:3], 2)
+
+
+def test_the_callers_randomness_is_given_back():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    lk.fit(TINY.replace(epochs=1), device="cpu", fresh=True)
+    assert torch.equal(torch.rand(3), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_fingerprints_tell_recipes_apart_and_repeat():
+    shape, classes = (3, 32, 32), 10
+    mark = train.fingerprint(TINY, shape, classes)
+    assert train.same_fingerprint(mark, train.fingerprint(TINY, shape, classes))
+    for change in (
+        {"model": "mbn"}, {"lr": 1e-2}, {"seed": 1}, {"optimizer": "sgd"},
+        {"label_smoothing": 0.2}, {"augment": "rotate20_flip"},
+    ):  # fmt: skip
+        other = train.fingerprint(TINY.replace(**change), shape, classes)
+        assert not train.same_fingerprint(mark, other), change
+
+
+def test_the_test_subset_is_class_balanced():
+    data = lk.load("synthetic_cifar10")
+    labels = train.test_split(TINY, data).labels
+    assert torch.bincount(labels).tolist() == [10] * 10
+    assert len(train.test_split(TINY.replace(test_size=0), data)) == len(data.test)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"model": "mnist_nett"}, "mnist_net"),
+        ({"options": {"colour": 1}}, "colour"),
+        ({"optimizer_options": {"colour": 1}}, "colour"),
+    ],
+)
+def test_unknown_models_and_options_are_refused(change, sentence):
+    with pytest.raises(lk.InputError, match=sentence):
+        lk.fit(TINY.replace(**change), device="cpu")
+
+
+def test_a_missing_gpu_is_refused_by_name():
+    if torch.cuda.is_available():
+        assert device.pick_device("cuda").type == "cuda"
+    else:
+        with pytest.raises(lk.InputError, match="no GPU"):
+            device.pick_device("cuda")
+    with pytest.raises(lk.InputError, match="auto, cpu, cuda"):
+        device.pick_device("gpu")
+
+
+def test_confusion_counts_every_image():
+    table = lk.confusion(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 2, 2]), 3)
+    assert table.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
