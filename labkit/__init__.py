@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from labkit.data.augment import AUGMENTS
     from labkit.data.batches import batches
     from labkit.evaluate import confusion, predict, score
+    from labkit.hierarchy import fit_hierarchy
     from labkit.models import MODELS, build, summary
     from labkit.parameters import InputError
     from labkit.parameters import parameters as checked_parameters
@@ -46,6 +47,7 @@ _HOME = {
     "confusion": "evaluate",
     "figures": "",
     "fit": "train",
+    "fit_hierarchy": "hierarchy",
     "load": "data",
     "predict": "evaluate",
     "recorded": "records",
@@ -74,6 +76,7 @@ __all__ = [
     "confusion",
     "figures",
     "fit",
+    "fit_hierarchy",
     "load",
     "predict",
     "recorded",

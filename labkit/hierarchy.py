@@ -37,6 +37,18 @@ class System(nn.Module):
         return hard(self.coarse(x).float(), fine, self.groups)
 
 
+class SystemRun(Run):
+    """A finished coarse-to-fine system; `net` is its `System`."""
+
+    def untrained(self) -> System:
+        recipe, data = self.record.recipe, self.record["data"]
+        h, size = recipe.hierarchy, data["size"]
+        groups = class_groups(h.groups, tuple(data["classes"]))
+        coarse = models.build(recipe.model, classes=len(groups), size=size, **recipe.options)
+        fine = [models.build(h.model, classes=len(g), size=size, **h.options) for g in groups]
+        return System(coarse, fine, groups)
+
+
 def hard(coarse: Tensor, fine: list[Tensor], groups: list[Tensor]) -> Tensor:
     """Each image goes to its most probable group only: log-probabilities [N, classes].
 
@@ -89,7 +101,7 @@ def fit_hierarchy(
     about: Mapping[str, str] = {},
     deadline: float | None = None,
     checkpoint_every: float = 10.0,
-) -> Run:
+) -> SystemRun:
     """Train a coarse-to-fine system, or recall it; arguments and errors as `lk.fit`.
 
     The record's test scores are those of hard routing. `details` adds what explains them: the
@@ -102,7 +114,7 @@ def fit_hierarchy(
     data = data or load(recipe.dataset)
     folder = train.run_folder(recipe, data, fresh)
     if (folder / "record.json").exists():
-        return Run(records.read(folder / "record.json"), folder)
+        return SystemRun(records.read(folder / "record.json"), folder)
     groups = class_groups(recipe.hierarchy.groups, data.classes)
     label = about.get("row") or "hierarchy"
     part = functools.partial(
@@ -167,7 +179,7 @@ def fit_hierarchy(
     for name in ["coarse", *(f"fine{g}" for g in range(len(groups)))]:
         Checkpoint(folder / name).forget()
         (folder / name).rmdir()
-    return run
+    return SystemRun(run.record, run.folder)
 
 
 class Relabel:
@@ -237,15 +249,6 @@ def memory(net: nn.Module) -> dict[str, float]:
     """The size of all parameters, in MB and in the report's unit (KiB / 1000; section 1.4)."""
     size = 4 * sum(p.numel() for p in net.parameters())
     return {"memory_mb": size / 1e6, "memory_report_unit": size / 1024 / 1000}
-
-
-def build_system(recipe: Recipe, classes: tuple[str, ...], size: int) -> System:
-    """An untrained system, for loading a finished one's weights into."""
-    groups = class_groups(recipe.hierarchy.groups, classes)
-    coarse = models.build(recipe.model, classes=len(groups), size=size, **recipe.options)
-    h = recipe.hierarchy
-    fine = [models.build(h.model, classes=len(g), size=size, **h.options) for g in groups]
-    return System(coarse, fine, groups)
 
 
 def _train_part(

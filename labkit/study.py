@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from labkit import compare, device, parameters, records, train
-from labkit.data import Data, available, load
+from labkit import compare, device, hierarchy, parameters, records, train
+from labkit.data import Data, Split, available, load
 from labkit.parameters import InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
@@ -82,14 +82,20 @@ class Report:
 
     def train(self, row: str, seed: int = 0, *, deadline: float | None = None) -> Run:
         """One seed of a row; `deadline` as in `lk.fit`."""
-        return train.fit(
-            self.recipe(row, seed),
+        recipe = self.recipe(row, seed)
+        fit = hierarchy.fit_hierarchy if recipe.hierarchy else train.fit
+        return fit(
+            recipe,
             self.data,
             device=self.device,
             fresh=self.parameters["fresh"],
             about={"row": row, "report": self.study.name, "preset": self.preset},
             deadline=deadline,
         )
+
+    def test(self, row: str) -> Split:
+        """The test images that the row's records were scored on, in the order of predictions."""
+        return train.test_split(self.recipe(row), self.data)
 
     def table(self) -> pd.DataFrame:
         """published | recorded at full | this run | gap | source, for every row of the report."""

@@ -68,10 +68,13 @@ class Run:
     @property
     def net(self) -> nn.Module:
         """The trained network, in evaluation mode, on the CPU."""
-        recipe, data = self.record.recipe, self.record["data"]
-        net = build(recipe, len(data["classes"]), data["size"])
+        net = self.untrained()
         Checkpoint(self.folder).load_weights(net)
         return net.eval()
+
+    def untrained(self) -> nn.Module:
+        data = self.record["data"]
+        return build(self.record.recipe, len(data["classes"]), data["size"])
 
 
 def fit(
@@ -100,6 +103,8 @@ def fit(
         TrainingError: the loss is not finite, or memory ran out.
         OutOfTimeError: stopped at the deadline; the same call goes on.
     """
+    if recipe.hierarchy:
+        raise InputError("this recipe is of a coarse-to-fine system; use lk.fit_hierarchy")
     target = pick_device(device)
     data = data or load(recipe.dataset)
     folder = run_folder(recipe, data, fresh)

@@ -130,8 +130,7 @@ def within(
     row: str, value: float, tolerance: float, *, metric: str = "test_top1", **named: str
 ) -> Claim:
     """The metric of a row is `value`, give or take `tolerance` (both in the metric's unit)."""
-    near = f"{describe(metric, value)} ± {_gap(metric, _in_points(metric, tolerance))}"
-    text = f"{row} reaches a {label(metric)} of {near}"
+    text = f"{row} reaches a {label(metric)} of {_give_or_take(metric, value, tolerance)}"
     return _claim("within", (row,), metric, text, {"value": value, "tolerance": tolerance}, named)
 
 
@@ -237,7 +236,7 @@ def _judge_within(claim: Claim, records: Rows, spread: float) -> tuple[str, str]
     distance = abs(mean - value)
     verdict = UNDECIDED if distance <= tolerance + half else FAILS
     verdict = HOLDS if distance <= tolerance else verdict
-    asked = f"{describe(claim.metric, value)} ± {_gap(claim.metric, _in_points(claim.metric, tolerance))}"
+    asked = _give_or_take(claim.metric, value, tolerance)
     return verdict, f"{_stated(claim.metric, records, row)}; the claim asks for {asked}."
 
 
@@ -400,6 +399,10 @@ def _gap(metric: str, size: float) -> str:
     if fraction(metric):
         return f"{size:.3g} points"
     return describe(metric, size)
+
+
+def _give_or_take(metric: str, value: float, tolerance: float) -> str:
+    return f"{describe(metric, value)} ± {_gap(metric, _in_points(metric, tolerance))}"
 
 
 def _in_points(metric: str, size: float) -> float:

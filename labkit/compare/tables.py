@@ -66,7 +66,7 @@ def table(
 def _published() -> pd.DataFrame:
     text = ["row", "report", "dataset", "model", "metric", "unit", "selection", "kind", "table",
             "source", "note"]  # fmt: skip
-    types = {name: str for name in text}
+    types = dict.fromkeys(text, str)
     table = pd.read_csv(PUBLISHED, dtype=types, encoding="utf-8", keep_default_na=False,
                         na_values={"value": [""], "epochs": [""]})  # fmt: skip
     return table.astype({"value": "float64", "epochs": "Float64"})

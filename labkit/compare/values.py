@@ -79,7 +79,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often two models are right or wrong on the same test images; four shares that sum to 1."""
+    """How often two models are right or wrong on the same images; four shares that sum to 1."""
 
     both_right: float
     only_a: float

@@ -1,38 +1,209 @@
 """The data sets: real ones from this machine, or stand-ins drawn by code.
 
-import labkit as lk
-images = lk.load("synthetic_cifar100")  # no download, 0.4 s
+    import labkit as lk
+    images = lk.load("synthetic_cifar100")  # no download, under a second
+
+A real set is decoded and checked once and kept as one prepared file in the data folder. It comes
+from a copy in that folder, from one added by hand, or from a verified download.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from labkit.data import synthetic
+from labkit.data import prepared, synthetic
+from labkit.data.known import KNOWN, Known
 from labkit.data.sets import Data, Split
+from labkit.download import download
+from labkit.files import DataError
 from labkit.parameters import InputError
 
-__all__ = ["DATASETS", "Data", "Split", "available", "data_home", "load"]
+__all__ = [
+    "DATASETS",
+    "Data",
+    "Split",
+    "add",
+    "available",
+    "data_home",
+    "get",
+    "listing",
+    "load",
+    "verify",
+]
 
-DATASETS = tuple(synthetic.SETS)
+# name -> what it is, in a line
+DATASETS = {
+    "cifar10": "CIFAR-10: 60,000 images of 32 x 32, 10 classes",
+    "cifar100": "CIFAR-100: 60,000 images of 32 x 32, 100 classes in 20 superclasses",
+    "tiny_imagenet": "Tiny-ImageNet-200: 110,000 labelled images of 64 x 64, 200 classes",
+    "synthetic_cifar10": "drawn stand-in for CIFAR-10, 12,000 images",
+    "synthetic_cifar100": "drawn stand-in for CIFAR-100, 12,000 images",
+    "synthetic_tiny_imagenet": "drawn stand-in for Tiny-ImageNet-200, 12,000 images",
+}
 
 
 def data_home() -> Path:
     """The data folder: LABKIT_DATA, or ~/.cache/labkit/data."""
-    return Path(os.environ.get("LABKIT_DATA") or "~/.cache/labkit/data").expanduser()
+    home = Path(os.environ.get("LABKIT_DATA") or "~/.cache/labkit/data").expanduser()
+    if home.exists() and not home.is_dir():
+        raise DataError(f"the data folder {home} is a file; set LABKIT_DATA to a folder")
+    return home
 
 
 def load(name: str) -> Data:
-    """A data set by name."""
+    """A data set by name: prepared, from a copy in the data folder, or else downloaded.
+
+    Raises:
+        InputError: no data set has this name.
+        DataError: a copy is damaged, or there is none and no network.
+    """
+    _check_name(name)
+    if name in synthetic.SETS:
+        return synthetic.draw(name)
+    known, home = KNOWN[name], data_home()
+    if prepared.path_of(home, name).exists():
+        return prepared.load(known, home)
+    place = known.locate(home)
+    if place is None:
+        return _fetch(known, home)
+    if place.name == known.archive.file and not known.archive.matches(place):
+        raise DataError(
+            f"{place} is not the published file, which has {known.archive.size:,} bytes and MD5"
+            f" {known.archive.md5}; delete it, or if you made it yourself, add it:"
+            f" labkit data add {name} {place}"
+        )
+    return _prepare(known.read(place), home)
+
+
+def available(name: str) -> bool:
+    """Whether `load(name)` would do without a download."""
+    _check_name(name)
+    return name in synthetic.SETS or _state(KNOWN[name], data_home()) != "absent"
+
+
+def get(name: str) -> Data:
+    """Make a data set ready for work without network: prepare it, downloading it if need be."""
+    return load(name)
+
+
+def add(name: str, path: str | Path) -> Data:
+    """Prepare a copy that lies anywhere: a folder or archive in a layout that people have.
+
+    A subset (fewer images a class than published) is accepted; its `Data.complete` is False.
+
+    Raises:
+        InputError: no real data set has this name.
+        DataError: there is no such set at `path`, or it is damaged.
+    """
+    _check_name(name)
+    if name in synthetic.SETS:
+        raise InputError(f"{name} is built in; add one of {', '.join(KNOWN)}")
+    known, path = KNOWN[name], Path(path).expanduser()
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give the folder or the archive that holds {name}")
+    place = known.locate(path)
+    if place is None:
+        looked = ", ".join(f"{layout.folder}/{layout.marker}" for layout in known.layouts)
+        raise DataError(f"{path} holds no {name}: it has none of {looked}, {known.archive.file}")
+    return _prepare(known.read(place), data_home())
+
+
+def verify() -> Iterator[str]:
+    """Compute the digest of every prepared set anew; a line for each.
+
+    Raises:
+        DataError: after all lines, if one of them is damaged.
+    """
+    home, bad, lines = data_home(), [], 0
+    for name, known in KNOWN.items():
+        if not prepared.path_of(home, name).exists():
+            continue
+        lines += 1
+        try:
+            data = prepared.load(known, home)
+            whole = prepared.sha256_of(data) == data.sha256
+            counts = f"{len(data.train):,} + {len(data.test):,} images, SHA-256 {data.sha256}"
+            yield f"{name}: {counts}: {'ok' if whole else 'DAMAGED'}"
+        except DataError as error:
+            whole = False
+            yield f"{name}: {error}"
+        bad += [] if whole else [prepared.path_of(home, name)]
+    if not lines:
+        yield f"nothing is prepared in {home}"
+    if bad:
+        raise DataError(
+            f"damaged: {', '.join(map(str, bad))}; delete it, and it will be prepared again"
+        )
+
+
+def listing() -> list[dict[str, Any]]:
+    """A row for each data set: name, state (prepared, local, absent or built in), train, test,
+    complete, source, bytes (of the prepared file or of the download). Unknown counts are 0."""
+    home = data_home()
+    return [_row(KNOWN[name], home) if name in KNOWN else _built_in(name) for name in DATASETS]
+
+
+def _check_name(name: str) -> None:
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(f"no data set is called {name!r}; {hint}there are {', '.join(DATASETS)}")
-    return synthetic.draw(name)
 
 
-def available(name: str) -> bool:
-    """Whether `load(name)` works without a download."""
-    return name in synthetic.SETS
+def _prepare(data: Data, home: Path) -> Data:
+    prepared.save(data, home)
+    return data
+
+
+def _fetch(known: Known, home: Path) -> Data:
+    archive = known.archive
+    path = home / archive.file
+    try:
+        download(archive.url, path, size=archive.size, md5=archive.md5)
+    except PermissionError as error:
+        raise DataError(f"cannot write {path}; set LABKIT_DATA to a folder you may write to"
+                        ) from error  # fmt: skip
+    except DataError as error:
+        raise DataError(
+            f"{error}\n  {known.name} is not on this machine. By hand: download {archive.url}"
+            f" ({archive.size:,} bytes, MD5 {archive.md5}) and put it at {path}."
+            f"\n  Or work on synthetic_{known.name}, which needs no download."
+        ) from error
+    data = _prepare(known.read(path), home)
+    path.unlink()  # all of it is in the prepared file
+    return data
+
+
+def _state(known: Known, home: Path) -> str:
+    if prepared.path_of(home, known.name).exists():
+        return "prepared"
+    return "absent" if known.locate(home) is None else "local"
+
+
+def _row(known: Known, home: Path) -> dict[str, Any]:
+    row = {"name": known.name, "state": _state(known, home), "train": 0, "test": 0}
+    row |= {"complete": False, "source": known.archive.url, "bytes": known.archive.size}
+    if row["state"] == "local":
+        row["source"] = str(known.locate(home))
+    if row["state"] != "prepared":
+        return row
+    path = prepared.path_of(home, known.name)
+    row["bytes"] = path.stat().st_size
+    try:
+        about = prepared.describe(path)
+        counts = {"train": about["train"], "test": about["test"]}
+        complete = tuple(counts.values()) == known.published
+        return row | counts | {"complete": complete, "source": about["source"]}
+    except (DataError, KeyError) as error:
+        return row | {"state": "damaged", "source": str(error)}
+
+
+def _built_in(name: str) -> dict[str, Any]:
+    classes, _, _, train, test = synthetic.SETS[name]
+    counts = {"train": train * len(classes), "test": test * len(classes)}
+    row = {"name": name, "state": "built in", **counts, "complete": True}
+    return row | {"source": synthetic.SOURCE, "bytes": 0}

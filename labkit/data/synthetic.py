@@ -34,7 +34,7 @@ _ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 
 @functools.cache
 def draw(name: str) -> Data:
-    """The stand-in `name`, always the same; kept for the life of the process, so do not write to it."""
+    """The stand-in `name`, always the same; drawn once in a process, so leave its tensors as is."""
     classes, superclasses, side, train, test = SETS[name]
     families = _families(name, classes, superclasses)
     splits = [
