@@ -107,8 +107,8 @@ def add(name: str, path: str | Path) -> Data:
         raise DataError(f"{path} does not exist; give the folder or the archive that holds {name}")
     place = known.locate(path)
     if place is None:
-        looked = ", ".join(f"{layout.folder}/{layout.marker}" for layout in known.layouts)
-        raise DataError(f"{path} holds no {name}: it has none of {looked}, {known.archive.file}")
+        looked = ", ".join([*(layout.folder for layout in known.layouts), known.archive.file])
+        raise DataError(f"{path} holds no {name}: it neither is nor has one of {looked}")
     return _prepare(known.read(place), data_home())
 
 

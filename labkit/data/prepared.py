@@ -1,0 +1,118 @@
+"""Prepared data sets: one safetensors file each, decoded and checked once, read in a moment."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from labkit.data.known import Known
+from labkit.data.sets import Data, Split, digest
+from labkit.files import DataError, write_atomic
+
+SCHEMA = 1
+TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
+_CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
+
+def path_of(home: Path, name: str) -> Path:
+    return home / "prepared" / f"{name}.safetensors"
+
+
+def save(data: Data, home: Path) -> None:
+    """Write the prepared file of `data`, replacing an older one.
+
+    Raises:
+        DataError: the data folder cannot be written to.
+        OSError: the disk is full.
+    """
+    path = path_of(home, data.name)
+    about = {
+        "schema": SCHEMA,
+        "name": data.name,
+        "source": data.source,
+        "sha256": data.sha256,
+        "classes": list(data.classes),
+        "train": len(data.train),
+        "test": len(data.test),
+    }
+    metadata = {"labkit": json.dumps(about, ensure_ascii=False)}
+    try:
+        write_atomic(path, safetensors.torch.save(_tensors(data), metadata))
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise DataError(
+            f"cannot write {path}: {error.strerror}; set LABKIT_DATA to a folder you may write to"
+        ) from error
+
+
+def load(known: Known, home: Path) -> Data:
+    """The prepared copy of a known set; its bytes are mapped, not read.
+
+    Sizes, types and labels are checked, and the digest is the stored one: `labkit data verify`
+    computes it anew.
+
+    Raises:
+        DataError: the file is damaged or of another version.
+    """
+    path = path_of(home, known.name)
+    about = describe(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = [file.get_tensor(name) for name in TENSORS]
+    except (safetensors.SafetensorError, OSError) as error:
+        raise DataError(_damaged(path, error)) from error
+    train, test = Split(*tensors[:2]), Split(*tensors[2:])
+    _check(path, about, known, train, test)
+    return known.data(train, test, about["source"], about["sha256"])
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What the header of a prepared file says about it; no tensor is read."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("labkit", "{}"))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise DataError(_damaged(path, error)) from error
+    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+        raise DataError(_damaged(path, "it was not written by this version of labkit"))
+    return about
+
+
+def sha256_of(data: Data) -> str:
+    """The digest of what is in memory, computed anew."""
+    return digest(_tensors(data).values(), data.classes)
+
+
+def _tensors(data: Data) -> dict[str, torch.Tensor]:
+    tensors = (data.train.images, data.train.labels, data.test.images, data.test.labels)
+    return dict(zip(TENSORS, tensors, strict=True))
+
+
+def _check(path: Path, about: dict[str, Any], known: Known, train: Split, test: Split) -> None:
+    shape, classes = (3, known.side, known.side), len(known.classes)
+    for split, count in ((train, about.get("train")), (test, about.get("test"))):
+        fits = (
+            split.images.dtype == torch.uint8
+            and split.labels.dtype == torch.int64
+            and tuple(split.images.shape) == (count, *shape)
+            and tuple(split.labels.shape) == (count,)
+            and len(split)
+            and int(split.labels.min()) >= 0
+            and int(split.labels.max()) < classes
+        )
+        if not fits:
+            raise DataError(_damaged(path, "its images or labels have another shape or range"))
+    names = (about.get("name"), tuple(about.get("classes", ())))
+    if names != (known.name, known.classes) or not isinstance(about.get("sha256"), str):
+        raise DataError(_damaged(path, "it belongs to another data set"))
+
+
+def _damaged(path: Path, reason: object) -> str:
+    return f"{path} cannot be used: {reason}; delete it, and it will be prepared again"
