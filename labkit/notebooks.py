@@ -111,18 +111,18 @@ def provenance(source: Path, values: dict[str, Any]) -> dict[str, Any]:
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    commit = _git(source.parent, "rev-parse", "HEAD")
+    commit = git(source.parent, "rev-parse", "HEAD")
     return {
         "notebook": os.fsencode(source.name).decode("utf-8", "replace"),
         "parameters": values,
         "versions": versions,
         "commit": commit,
-        "dirty": bool(_git(source.parent, "status", "--porcelain", "-uno")) if commit else None,
+        "dirty": bool(git(source.parent, "status", "--porcelain", "-uno")) if commit else None,
         "executed": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git(folder: Path, *arguments: str) -> str | None:
     """Git's answer, or None outside a checkout or without git."""
     try:
         done = subprocess.run(

@@ -90,8 +90,8 @@ def ratio(
     **named: str,
 ) -> Claim:
     """The metric of a, divided by that of b, lies within the limits; `printed` is the report's."""
-    limits = [f"at least {at_least:g}"] * (at_least is not None)
-    limits += [f"at most {at_most:g}"] * (at_most is not None)
+    limits = [f"at least {at_least:g}"] if at_least is not None else []
+    limits += [f"at most {at_most:g}"] if at_most is not None else []
     said = "" if printed is None else f" (report: {printed:g})"
     text = f"{a} takes {' and '.join(limits)} times the {label(metric)} of {b}{said}"
     numbers = {"at_least": at_least, "at_most": at_most, "printed": printed}
