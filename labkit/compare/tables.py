@@ -73,8 +73,9 @@ def _published() -> pd.DataFrame:
 
 
 def _comparable(line: Mapping[str, Any]) -> bool:
-    """Numbers at the end of a run that a record holds too."""
-    return line["selection"] != "during" and line["metric"] in {*READERS, "coarse_top1"}
+    """Results at the end of a run that a record holds too; how long it was set to run is none."""
+    metrics = {*READERS, "coarse_top1"} - {"epochs"}
+    return line["selection"] != "during" and line["metric"] in metrics
 
 
 def _line(row: str, title: str, line: Mapping[str, Any], runs, recorded) -> dict[str, Any]:
@@ -108,7 +109,8 @@ def gap(printed: Value, here: Value | str, there: Value | str) -> str:
         return f"{100 * (ours.value - printed.value):+.1f} points ({whose})"
     if printed.metric.endswith("loss"):
         return f"{ours.value - printed.value:+.2f} ({whose})"
-    return f"× {ours.value / printed.value:.3g} ({whose})" if printed.value else ""
+    share = ours.value / printed.value
+    return f"equal ({whose})" if share == 1 else f"× {share:.3g} ({whose})"
 
 
 def _value(records: Sequence[Mapping[str, Any]], metric: str, *, best: bool) -> Value | str:

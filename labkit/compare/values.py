@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,8 @@ class Value:
     def __str__(self) -> str:
         text = describe(self.metric, self.value)
         if self.n > 1:
-            text += f" ± {_number(self.metric, self.spread)} (n = {self.n})"
+            spread = _duration if self.metric == "seconds" else partial(_number, self.metric)
+            text += f" ± {spread(self.spread)} (n = {self.n})"
         return f"{text} [{self.mark}]" if self.mark else text
 
     def __float__(self) -> float:
@@ -177,8 +179,9 @@ def t_quantile(freedom: float, level: float = 0.95) -> float:
 
 def describe(metric: str, value: float) -> str:
     """A value with its unit, as a table shows it: 61.2 %, 2.48, 7 h 56 min, 15,795,556."""
-    if metric.endswith(("top1", "top3", "top5")):
-        return f"{100 * value:.1f} %" if abs(100 * value) >= 10 else f"{100 * value:.2f} %"
+    if fraction(metric):
+        text = f"{100 * value:.2f}"
+        return f"{text.removesuffix('0')} %"  # two decimals only where both say something
     if metric == "seconds":
         return _duration(value)
     return _number(metric, value)

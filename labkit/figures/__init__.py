@@ -1,0 +1,23 @@
+"""Figures from records (seaborn). Each is returned with an alternative text from its own numbers.
+
+    figure = lk.figures.curves(run)
+    lk.figures.show(figure)
+
+Needs the `[book]` extra; nothing here imports torch, so every picture can be redrawn from JSON.
+"""
+
+from labkit.figures.canvas import alt, png, show, theme
+from labkit.figures.charts import (
+    ablation,
+    accuracy_against_cost,
+    bars,
+    curves,
+    schedule,
+)
+from labkit.figures.classes import agreement, confusion, partition
+from labkit.figures.pictures import attention, augment_grid, gallery, samples
+
+__all__ = [
+    "ablation", "accuracy_against_cost", "agreement", "alt", "attention", "augment_grid", "bars",
+    "confusion", "curves", "gallery", "partition", "png", "samples", "schedule", "show", "theme",
+]  # fmt: skip

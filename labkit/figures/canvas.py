@@ -1,0 +1,144 @@
+"""What every figure shares: its style, its alternative text, and how a notebook shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+SHORTEST = 30  # characters of an alternative text
+DPI = 120
+INK, SOFT, PAPER = "#222222", "#6b6b6b", "#ffffff"
+# Okabe and Ito (2008), safe for every common colour blindness; yellow is left out on white
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#222222")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 2)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def libraries():
+    """matplotlib.pyplot and seaborn, imported when the first figure is drawn.
+
+    Raises:
+        ImportError: one of them is missing; the message names the extra that brings them.
+    """
+    try:
+        import matplotlib.pyplot as plt
+        import seaborn as sns
+    except ImportError as error:
+        raise ImportError(
+            f"figures need seaborn, which is not installed ({error});"
+            " install it with: pip install 'labkit[book]'"
+        ) from error
+    return plt, sns
+
+
+@contextlib.contextmanager
+def theme() -> Iterator[Any]:
+    """Draw in the book's style; matplotlib's own settings are back afterwards. Yields pyplot."""
+    plt, sns = libraries()
+    settings = {
+        **sns.axes_style("whitegrid"),
+        **sns.plotting_context("notebook"),
+        "figure.facecolor": PAPER,
+        "axes.facecolor": PAPER,
+        "savefig.facecolor": PAPER,
+        "figure.constrained_layout.use": True,
+        "axes.edgecolor": SOFT,
+        "axes.labelcolor": INK,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 12,
+        "axes.labelsize": 11,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "xtick.labelsize": 10,
+        "ytick.labelsize": 10,
+        "legend.fontsize": 10,
+        "legend.frameon": False,
+        "lines.linewidth": 2,
+        "grid.color": "#e3e3e3",
+    }
+    with plt.rc_context(settings):
+        yield plt
+
+
+def described(figure, text: str):
+    """Put the alternative text on the figure; the figure.
+
+    Raises:
+        ValueError: the text is shorter than 30 characters.
+    """
+    text = " ".join(text.split())
+    if len(text) < SHORTEST:
+        raise ValueError(f"the alternative text {text!r} is too short; say what the figure shows")
+    figure.set_label(text)
+    plt, _ = libraries()
+    plt.close(figure)  # else an inline backend would draw it once more, without its text
+    return figure
+
+
+def alt(figure) -> str:
+    """The alternative text of a figure of this module."""
+    return figure.get_label()
+
+
+def png(figure) -> bytes:
+    """The figure as PNG on opaque white."""
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer, format="png", dpi=DPI, facecolor=PAPER, transparent=False,
+        bbox_inches="tight", pad_inches=0.1,
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def show(figure) -> None:
+    """Display the figure in a notebook, its alternative text in the output's metadata."""
+    from IPython.display import display
+
+    data = {"image/png": png(figure), "text/plain": alt(figure)}
+    display(data, raw=True, metadata={"image/png": {"alt": alt(figure)}})
+
+
+def as_records(records: Any) -> list[Mapping[str, Any]]:
+    """One record or run, or several, as a list of records."""
+    several = isinstance(records, Sequence) and not isinstance(records, Mapping)
+    found = [getattr(each, "record", each) for each in (records if several else [records])]
+    if not found:
+        raise ValueError("there is no record to draw; train a row first")
+    return found
+
+
+def name(record: Mapping[str, Any]) -> str:
+    """What a legend calls a record."""
+    return record["row"] or record["recipe"]["model"]
+
+
+def names(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Legend names, with the seed where a row occurs twice."""
+    plain = [name(record) for record in records]
+    return [
+        f"{one}, seed {record['recipe']['seed']}" if plain.count(one) > 1 else one
+        for one, record in zip(plain, records, strict=True)
+    ]
+
+
+def synthetic(records: Sequence[Mapping[str, Any]]) -> bool:
+    return any(record["data"]["synthetic"] for record in records)
+
+
+def titled(text: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """A title that says so where the data are synthetic."""
+    return f"{text} (synthetic data)" if synthetic(records) else text
+
+
+def marker(index: int) -> str:
+    """A marker that, with the colour of the same index, does not come again for 49 lines."""
+    return MARKERS[(index + index // 7) % 7]
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,270 @@
+"""Lines, bars and points: how runs went, and how they compare."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from labkit.compare import Value, describe, mean_and_spread, measure
+from labkit.compare.values import fraction, label
+from labkit.figures.canvas import (
+    COLOURS,
+    INK,
+    LINES,
+    SOFT,
+    as_records,
+    described,
+    marker,
+    names,
+    percent,
+    theme,
+    titled,
+)
+
+TRAINING = (0, (4, 2))  # dashes
+KINDS = ("published", "recorded at full", "this run")
+WATCHED = {"val": "validation", "test": "test, after each epoch"}
+
+
+def curves(records: Any):
+    """Accuracy and loss by epoch of one run or several, training and validation; the Figure.
+
+    Validation lines are solid, training lines thin and dashed; the test score of the final
+    weights is a star. `records` is a run, a record, or a list of either.
+    """
+    records = as_records(records)
+    with theme() as plt:
+        figure, (accuracy, loss) = plt.subplots(1, 2, figsize=(10, 4))
+        for index, record in enumerate(records):
+            _curve(accuracy, record, index, "top1", scale=100)
+            _curve(loss, record, index, "loss", scale=1)
+        accuracy.set(xlabel="epoch", ylabel="accuracy (%)", title=titled("Accuracy", records))
+        loss.set(xlabel="epoch", ylabel="cross-entropy", title=titled("Loss", records))
+        for axes in (accuracy, loss):
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        _key(figure, accuracy, records)
+    stories = [_story(r, title) for r, title in zip(records, names(records), strict=True)]
+    return described(figure, titled("Learning curves", records) + ". " + " ".join(stories))
+
+
+def bars(table: pd.DataFrame, metric: str = "test_top1"):
+    """Published, recorded and this run's value of each row of `compare.table`; the Figure.
+
+    Values from synthetic data are left out: they must not stand beside published ones.
+    """
+    lines = _bar_lines(table, metric)
+    kinds = [kind for kind in KINDS if kind in lines]
+    title = f"Published and ours: {label(metric)}"
+    with theme() as plt:
+        figure, axes = plt.subplots(figsize=(9, 1.2 + 0.28 * len(kinds) * len(lines)))
+        height = 0.8 / len(kinds)
+        scale = 100 if fraction(metric) else 1
+        for index, kind in enumerate(kinds):
+            at = [row + (index - (len(kinds) - 1) / 2) * height for row in range(len(lines))]
+            _bars(axes, lines[kind], at, height, index, kind, metric, scale)
+        labels = [
+            textwrap.fill(f"{r}  {t}", 34) for r, t in zip(lines.row, lines.title, strict=True)
+        ]
+        axes.set_yticks(range(len(lines)), labels)
+        axes.invert_yaxis()
+        axes.margins(x=0.2)
+        axes.grid(axis="y", visible=False)
+        axes.set(xlabel=label(metric) + (" (%)" if scale == 100 else ""), title=title)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    left_out = " This run is on synthetic data and not drawn." * _any_synthetic(table)
+    parts = [
+        f"{line['row']} " + ", ".join(f"{kind} {line[kind]}" for kind in kinds if line[kind])
+        for line in lines.to_dict("records")
+    ]
+    return described(figure, f"{title}. {'; '.join(parts)}.{left_out}")
+
+
+def accuracy_against_cost(records: Any, cost: str = "seconds"):
+    """Test accuracy over what it cost, one point a row (mean over its seeds); the Figure.
+
+    `cost` is a metric of a record: seconds, parameters, memory_report_unit, peak_memory_mb,
+    multiply_adds. Records without it are left out.
+    """
+    cost = {"memory": "memory_report_unit"}.get(cost, cost)
+    found = [r for r in as_records(records) if measure(r, cost) is not None]
+    if not found:
+        raise ValueError(f"none of the records has a number for {cost!r}")
+    points = _means(found, cost)
+    with theme() as plt:
+        figure, axes = plt.subplots(figsize=(8, 4.8))
+        for index, (row, (x, y)) in enumerate(points.items()):
+            axes.plot(x, 100 * y, marker(index), color=COLOURS[index % 7], markersize=9,
+                      label=f"{row}: {percent(y)}, {describe(cost, x)}")  # fmt: skip
+        axes.margins(x=0.1, y=0.12)
+        _plain_digits(axes, log=_wide([x for x, _ in points.values()]))
+        axes.set(xlabel=f"{label(cost)}{' (s)' if cost == 'seconds' else ''}",
+                 ylabel="test top-1 (%)",
+                 title=titled(f"Accuracy against {label(cost)}", found))  # fmt: skip
+        figure.legend(loc="outside right upper")
+    told = "; ".join(f"{r} {percent(y)} at {describe(cost, x)}" for r, (x, y) in points.items())
+    return described(figure, f"Test accuracy against {label(cost)}: {told}.")
+
+
+def ablation(lines: Mapping[str, Mapping[int, float]], title: str = "Fewer training images"):
+    """Accuracy over the number of training images, on a log axis; the Figure.
+
+    `lines` maps a name (such as "published", "author's log", "this run") to {images: accuracy as
+    a fraction}.
+    """
+    with theme() as plt:
+        figure, axes = plt.subplots(figsize=(8, 4.5))
+        for index, (what, points) in enumerate(lines.items()):
+            x = sorted(points)
+            axes.plot(x, [100 * points[n] for n in x], label=what, color=COLOURS[index % 7],
+                      linestyle=LINES[index % 7], marker=marker(index))  # fmt: skip
+        ticks = sorted({n for points in lines.values() for n in points})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{n:,}" for n in ticks], rotation=30, ha="right")
+        axes.minorticks_off()
+        axes.set(xlabel="training images (log scale)", ylabel="accuracy (%)", title=title)
+        figure.legend(loc="outside lower center", ncols=3)
+    told = [
+        f"{what}: " + ", ".join(f"{percent(points[n])} at {n:,}" for n in sorted(points))
+        for what, points in lines.items()
+    ]
+    return described(figure, f"{title}, accuracy over training images. {'; '.join(told)}.")
+
+
+def schedule(rates: Sequence[float], steps_per_epoch: int = 1, title: str = "Learning rate"):
+    """A learning rate by step, with epochs on the axis; the Figure."""
+    epochs = [step / steps_per_epoch for step in range(len(rates))]
+    top = max(range(len(rates)), key=lambda step: rates[step])
+    with theme() as plt:
+        figure, axes = plt.subplots(figsize=(8, 3.6))
+        axes.plot(epochs, rates, color=COLOURS[0])
+        axes.plot(epochs[top], rates[top], "o", color=COLOURS[1])
+        axes.annotate(f"  highest {rates[top]:.3g} at epoch {epochs[top]:.3g}",
+                      (epochs[top], rates[top]), va="bottom")  # fmt: skip
+        axes.margins(y=0.15)
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        axes.set(xlabel="epoch", ylabel="learning rate", title=title)
+    return described(
+        figure,
+        f"{title} over {len(rates):,} steps ({epochs[-1]:.3g} epochs): from {rates[0]:.3g},"
+        f" highest {rates[top]:.3g} at epoch {epochs[top]:.3g}, {rates[-1]:.3g} at the end.",
+    )
+
+
+def _curve(axes, record: Mapping[str, Any], index: int, what: str, scale: int) -> None:
+    """The training and validation lines of one record, and its final test score."""
+    history = pd.DataFrame(record["rows"])
+    colour = COLOURS[index % 7]
+    axes.plot(history.epoch, scale * history[f"train_{what}"], linestyle=TRAINING, linewidth=1.4,
+              color=colour)  # fmt: skip
+    watched = _watched(record)
+    if watched:
+        axes.plot(history.epoch, scale * history[f"{watched}_{what}"], color=colour,
+                  marker=marker(index), markersize=5,
+                  markevery=max(1, len(history) // 8))  # fmt: skip
+    axes.plot(history.epoch.iloc[-1], scale * record["test"][what], "*", color=colour,
+              markersize=14, markeredgecolor=INK)  # fmt: skip
+
+
+def _watched(record: Mapping[str, Any]) -> str | None:
+    """What was scored after each epoch: "val", "test", or neither."""
+    last = record["rows"][-1]
+    return next((kind for kind in WATCHED if last.get(f"{kind}_top1") is not None), None)
+
+
+def _key(figure, axes, records: Sequence[Mapping[str, Any]]) -> None:
+    """One legend for both panels: a colour for each run, a line style for each kind of score."""
+    handles = [
+        axes.plot([], [], color=COLOURS[i % 7], marker=marker(i), label=title)[0]
+        for i, title in enumerate(names(records))
+    ]
+    handles += axes.plot([], [], linestyle=TRAINING, linewidth=1.4, color=SOFT, label="training")
+    watched = {_watched(record) for record in records} - {None}
+    handles += [
+        axes.plot([], [], color=SOFT, label=WATCHED[kind])[0] for kind in WATCHED if kind in watched
+    ]
+    handles += axes.plot([], [], "*", color=SOFT, markersize=12, markeredgecolor=INK,
+                         label="test, at the end")  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+
+
+def _story(record: Mapping[str, Any], title: str) -> str:
+    """How one run went, in a sentence of numbers."""
+    rows = record["rows"]
+    first, last = rows[0], rows[-1]
+    parts = [
+        f"training accuracy from {percent(first['train_top1'])} to {percent(last['train_top1'])}"
+    ]
+    if last.get("val_top1") is not None:
+        best = max(rows, key=lambda row: row["val_top1"])
+        parts.append(
+            f"validation accuracy from {percent(first['val_top1'])} to"
+            f" {percent(last['val_top1'])}, best {percent(best['val_top1'])} at epoch"
+            f" {best['epoch']}"
+        )
+    test = record["test"]
+    parts.append(f"test accuracy {percent(test['top1'])}, test loss {test['loss']:.2f}")
+    return f"{title} in {len(rows)} epoch{'s' * (len(rows) > 1)}: {'; '.join(parts)}."
+
+
+def _bar_lines(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The lines of a comparison table that have the metric, one a row, without empty columns."""
+    lines = table[table["metric"].str.startswith(label(metric))].drop_duplicates("row")
+    lines = lines.assign(**{kind: lines[kind].map(_drawable) for kind in KINDS})
+    lines = lines[lines[list(KINDS)].notna().any(axis=1)].reset_index(drop=True)
+    if lines.empty:
+        raise ValueError(f"the table has no line for {metric!r} outside synthetic data")
+    return lines.drop(columns=[kind for kind in KINDS if lines[kind].isna().all()])
+
+
+def _drawable(value: Any) -> Value | None:
+    return value if isinstance(value, Value) and "synthetic" not in value.mark else None
+
+
+def _any_synthetic(table: pd.DataFrame) -> bool:
+    return any(isinstance(v, Value) and "synthetic" in v.mark for v in table["this run"])
+
+
+def _bars(axes, values, at, height: float, index: int, kind: str, metric: str, scale: int) -> None:
+    hatches = ("", "///", "...")
+    shown = [(y, v) for y, v in zip(at, values, strict=True) if isinstance(v, Value)]
+    axes.barh([y for y, _ in shown], [scale * v.value for _, v in shown], height=height,
+              xerr=[scale * v.spread for _, v in shown] if any(v.n > 1 for _, v in shown) else None,
+              color=COLOURS[index], edgecolor="white", hatch=hatches[index], label=kind,
+              ecolor=SOFT)  # fmt: skip
+    for y, value in shown:
+        end = scale * (value.value + value.spread)
+        axes.annotate(str(value), (end, y), xytext=(4, 0), textcoords="offset points",
+                      va="center", fontsize=9)  # fmt: skip
+
+
+def _means(records: Sequence[Mapping[str, Any]], cost: str) -> dict[str, tuple[float, float]]:
+    """(mean cost, mean test accuracy) of each row."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        rows.setdefault(record["row"] or record["recipe"]["model"], []).append(record)
+    return {
+        row: (
+            mean_and_spread([measure(r, cost) for r in group])[0],
+            mean_and_spread([measure(r, "test_top1") for r in group])[0],
+        )
+        for row, group in rows.items()
+    }
+
+
+def _plain_digits(axes, *, log: bool) -> None:
+    """An x axis in plain digits; a log one at 1, 2 and 5."""
+    from matplotlib import ticker
+
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.minorticks_off()
+    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.6g}"))
+    axes.tick_params(axis="x", rotation=30)
+
+
+def _wide(values: Sequence[float]) -> bool:
+    return min(values) > 0 and max(values) / min(values) > 10
