@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from labkit.parameters import InputError
 
+CANDIDATES = 64  # boxes drawn at once by `cutout`
+
 Augment = Callable[[Tensor, Generator], Tensor]
 
 
@@ -47,8 +49,83 @@ def rotate20_flip(images: Tensor, generator: Generator) -> Tensor:
     As Keras' ImageDataGenerator(rotation_range=20, horizontal_flip=True): about the centre,
     bilinear, and what comes in from outside repeats the edge.
     """
-    turned = _warp(images, _rotation(images, 20.0, generator), "bilinear", "border")
+    turned = _rotate(images, 20.0, generator, mode="bilinear", padding="border")
     return flip(turned, generator)
+
+
+def set1(images: Tensor, generator: Generator) -> Tensor:
+    """Augmentation set 1 of report 001: mirror, then enlarge the inner 7/8 to the old size.
+
+    As RandomHorizontalFlip(), CenterCrop(56), Resize(64) on 64 x 64 images.
+    """
+    height, width = images.shape[2:]
+    top, left = height // 16, width // 16
+    inner = images[:, :, top : height - top, left : width - left]
+    # torchvision's antialiasing acts only where an image shrinks, so here it would change nothing
+    large = F.interpolate(inner, (height, width), mode="bilinear", align_corners=False)
+    return flip(large, generator)
+
+
+def set2(images: Tensor, generator: Generator) -> Tensor:
+    """Augmentation set 2 of report 001: rotate by up to 10 degrees, mirror both ways, blur.
+
+    As RandomRotation(10), RandomHorizontalFlip(), RandomVerticalFlip(), GaussianBlur(5, (0.1, 2))
+    with torchvision's defaults: nearest pixel, and black where nothing comes in.
+    """
+    images = _rotate(images, 10.0, generator, mode="nearest", padding="zeros")
+    images = _flip(_flip(images, generator, 3), generator, 2)
+    return _blur(images, generator)
+
+
+def flip_shift(images: Tensor, generator: Generator) -> Tensor:
+    """Shift by up to a tenth of the side both ways, mirror with probability 1/2 (report 004).
+
+    As Keras' width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True: by fractions of
+    a pixel, bilinear, and what comes in from outside repeats the edge.
+    """
+    shift = torch.rand((2, len(images), 1, 1), generator=generator, device=images.device)
+    right, down = 0.4 * shift - 0.2  # a side is 2 units long
+    x, y = _coordinates(images)
+    return flip(_sample(images, x + right, y + down, "bilinear", "border"), generator)
+
+
+def flip_shift_cutout(images: Tensor, generator: Generator) -> Tensor:
+    """`flip_shift`, then `cutout` (report 004)."""
+    return cutout(flip_shift(images, generator), generator)
+
+
+def cutout(images: Tensor, generator: Generator) -> Tensor:
+    """With probability 1/2 paint a box in one random grey (the eraser of report 004).
+
+    Its share of the image is s ~ U(0.02, 0.4), its aspect r ~ U(0.3, 1/0.3), its sides are
+    w = int(sqrt(s H W / r)) and h = int(sqrt(s H W r)), its corner is any pixel; a box that does
+    not fit is drawn anew, size and all. The grey is U(0, 1), the same for all pixels and channels.
+
+    The first of CANDIDATES boxes that fits is taken, so that no device is waited for: a
+    candidate fits with probability 0.3, and all of them fail for less than one image in 10^9,
+    which then keeps its pixels.
+    """
+    size, _, height, width = images.shape
+    device = images.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=generator, device=device)
+
+    area = uniform(0.02, 0.4, size, CANDIDATES) * (height * width)
+    aspect = uniform(0.3, 1 / 0.3, size, CANDIDATES)
+    wide, high = (area / aspect).sqrt_().floor_(), (area * aspect).sqrt_().floor_()
+    left = uniform(0, width, size, CANDIDATES).floor_()
+    top = uniform(0, height, size, CANDIDATES).floor_()
+    fits = (left + wide <= width) & (top + high <= height)
+    first = fits.to(torch.uint8).argmax(1, keepdim=True)  # 0 where none fits
+    left, right, top, bottom = (
+        edge.gather(1, first) for edge in (left, left + wide, top, top + high)
+    )
+    x, y = torch.arange(width, device=device), torch.arange(height, device=device)
+    columns, rows = (x >= left) & (x < right), (y >= top) & (y < bottom)  # [B, W], [B, H]
+    erased = (_coin(images, generator) & fits.any(1)).view(-1, 1, 1, 1)
+    box = columns.view(size, 1, 1, width) & rows.view(size, 1, height, 1) & erased
+    return torch.where(box, uniform(0, 1, size, 1, 1, 1), images)
 
 
 def passes(name: str) -> list[str]:
@@ -70,30 +147,52 @@ def passes(name: str) -> list[str]:
 
 
 def _flip(images: Tensor, generator: Generator, dim: int) -> Tensor:
-    return torch.where(_coin(images, generator), images.flip(dim), images)
+    """Mirror along `dim` with probability 1/2."""
+    both = torch.cat([images, images.flip(dim)])
+    pick = torch.arange(len(images), device=images.device)
+    return both.index_select(0, pick + len(images) * _coin(images, generator))
 
 
 def _coin(images: Tensor, generator: Generator) -> Tensor:
-    """bool [B, 1, 1, 1], true with probability 1/2."""
-    heads = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-    return heads.view(-1, 1, 1, 1)
+    """bool [B], true with probability 1/2."""
+    return torch.rand(len(images), generator=generator, device=images.device) < 0.5
 
 
-def _rotation(images: Tensor, degrees: float, generator: Generator) -> Tensor:
-    """[B, 2, 3]: rotations by U(-degrees, degrees), for `_warp`; images must be square."""
-    uniform = torch.rand(len(images), generator=generator, device=images.device)
+def _rotate(
+    images: Tensor, degrees: float, generator: Generator, *, mode: str, padding: str
+) -> Tensor:
+    """Rotate square images about their centres by U(-degrees, degrees)."""
+    uniform = torch.rand((len(images), 1, 1), generator=generator, device=images.device)
     angle = (2 * uniform - 1) * math.radians(degrees)
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    return torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(-1, 2, 3)
+    cos, sin = angle.cos(), angle.sin()
+    x, y = _coordinates(images)
+    return _sample(images, cos * x - sin * y, sin * x + cos * y, mode, padding)
 
 
-def _warp(images: Tensor, transform: Tensor, mode: str, padding: str) -> Tensor:
-    """Sample every image where `transform` [B, 2, 3] sends its pixels.
+def _coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
+    """x [1, 1, W] and y [1, H, 1] of the pixel centres; the outer edges are at -1 and 1."""
+    height, width = images.shape[2:]
+    x = (torch.arange(width, device=images.device) * 2 + 1) / width - 1
+    y = (torch.arange(height, device=images.device) * 2 + 1) / height - 1
+    return x.view(1, 1, -1), y.view(1, -1, 1)
 
-    Coordinates run from -1 to 1 between the outer edges of the image, so 0 is its centre.
-    """
-    grid = F.affine_grid(transform, list(images.shape), align_corners=False)  # [B, H, W, 2]
+
+def _sample(images: Tensor, x: Tensor, y: Tensor, mode: str, padding: str) -> Tensor:
+    """The images [B, 3, H, W] at the places x, y (both broadcast to [B, H, W])."""
+    grid = torch.stack(torch.broadcast_tensors(x, y), -1)  # [B, H, W, 2]
     return F.grid_sample(images, grid, mode=mode, padding_mode=padding, align_corners=False)
+
+
+def _blur(images: Tensor, generator: Generator) -> Tensor:
+    """Gaussian blur with 5 x 5 pixels and sigma ~ U(0.1, 2) for each image, edges reflected."""
+    sigma = torch.rand((len(images), 1), generator=generator, device=images.device) * 1.9 + 0.1
+    taps = torch.exp(-0.5 * (torch.arange(-2.0, 3.0, device=images.device) / sigma).square())
+    taps = taps / taps.sum(1, keepdim=True)
+    kernels = taps.unsqueeze(1) * taps.unsqueeze(2)  # [B, 5, 5]
+    size, channels, height, width = images.shape
+    planes = F.pad(images, (2, 2, 2, 2), mode="reflect").reshape(1, -1, height + 4, width + 4)
+    weight = kernels.repeat_interleave(channels, 0).unsqueeze(1)  # each plane has its own
+    return F.conv2d(planes, weight, groups=size * channels).view(images.shape)
 
 
 AUGMENTS: dict[str, Augment] = {
@@ -101,4 +200,8 @@ AUGMENTS: dict[str, Augment] = {
     "flip": flip,
     "crop_flip": crop_flip,
     "rotate20_flip": rotate20_flip,
+    "set1": set1,
+    "set2": set2,
+    "flip_shift": flip_shift,
+    "flip_shift_cutout": flip_shift_cutout,
 }

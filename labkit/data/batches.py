@@ -49,14 +49,15 @@ def batches(
     groups = _groups(order, batch, len(split), len(names), count)
     for parts in groups:
         images = [
-            AUGMENTS[name](_unit(split.images[index], memory), generator)
+            AUGMENTS[name](_unit(split.images.index_select(0, index)), generator)
             for name, index in zip(names, parts, strict=True)
             if len(index)
         ]
         x = images[0] if len(images) == 1 else torch.cat(images)
         if scale is not None:
             x = (x - scale[0]) * scale[1]
-        yield x.contiguous(memory_format=memory), split.labels[torch.cat(parts)]
+        # the pixels of a channel lie together until here: augmenting is then twice as fast
+        yield x.contiguous(memory_format=memory), split.labels.index_select(0, torch.cat(parts))
 
 
 def steps(n: int, batch: int, augment: str = "none", drop_last: bool = False) -> int:
@@ -90,9 +91,9 @@ def _groups(
         yield parts[step * pipelines : (step + 1) * pipelines]
 
 
-def _unit(images: Tensor, memory: torch.memory_format) -> Tensor:
+def _unit(images: Tensor) -> Tensor:
     """uint8 [B, 3, H, W] -> float32 in [0, 1], as torchvision's ToTensor."""
-    return images.to(torch.float32, memory_format=memory).div_(255)
+    return images.to(torch.float32).div_(255)
 
 
 def _scale(normalise: tuple | None, device: torch.device) -> tuple[Tensor, Tensor] | None:

@@ -108,7 +108,7 @@ class Known:
             origin = f"official archive {self.archive.url}" if official else "unofficial archive"
             return *self.read_archive(place, official), f"{origin} ({place.name})"
         layout = next(x for x in self.layouts if x.fits(place))
-        return *layout.read(place), f"local folder {place.name}, {layout.folder} layout"
+        return *layout.read(place), f"local copy, {layout.folder} layout"
 
     def _check_counts(self, place: Path, kind: str, split: Split, each: int) -> None:
         counts = torch.bincount(split.labels, minlength=len(self.classes))
