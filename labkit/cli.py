@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("name", nargs="?", help="a model, such as mbn")
     new.add_argument("--classes", type=int, default=100, help="outputs (default 100)")
     new.add_argument("--size", type=int, default=32, help="height and width of an image (32)")
+    new.add_argument("--channels", type=int, help="of an image (3; 1 at size 28, as MNIST has)")
     new.add_argument("--json", action="store_true", help="print a JSON list")
 
     new = command("rows", show_rows, "list the experiments of the reports")
@@ -127,12 +128,15 @@ def show_models(arguments: argparse.Namespace) -> None:
     from labkit import models
     from labkit.parameters import InputError
 
+    classes, size = arguments.classes, arguments.size
+    channels = arguments.channels or (1 if size == 28 else 3)
+
     def one(name: str):
         try:
-            net = models.build(name, classes=arguments.classes, size=arguments.size)
+            net = models.build(name, classes=classes, size=size, channels=channels)
         except ValueError as error:
             raise InputError(str(error)) from error
-        return models.summary(net, (3, arguments.size, arguments.size))
+        return models.summary(net, (channels, size, size))
 
     names = [arguments.name] if arguments.name else list(models.MODELS)
     if arguments.name and not arguments.json:
@@ -143,7 +147,7 @@ def show_models(arguments: argparse.Namespace) -> None:
         table = one(name)
         numbers = ("parameters", "trainable", "multiply_adds")
         listing.append(
-            {"name": name, "classes": arguments.classes, "size": arguments.size}
+            {"name": name, "classes": classes, "size": size}
             | {key: getattr(table, key) for key in numbers}
         )
     if arguments.json:

@@ -1,0 +1,126 @@
+"""The layer table that people know from Keras, and what a network costs."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Line:
+    """One layer: where it stands, what it is, what it gives out, what it holds."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]  # without the batch
+    parameters: int
+    multiply_adds: int  # of one image; convolutions and dense layers only
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summary` counts; printing it gives the table."""
+
+    lines: tuple[Line, ...]
+    trainable: int
+    non_trainable: int  # the running mean and variance of batch normalisation
+
+    @property
+    def parameters(self) -> int:
+        """Trainable ones and running statistics together, as Keras counts."""
+        return self.trainable + self.non_trainable
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one image, forward; training costs about three times as many."""
+        return sum(line.multiply_adds for line in self.lines)
+
+    @property
+    def megabytes(self) -> float:
+        """The parameters in fp32, in units of a million bytes."""
+        return 4 * self.parameters / 1e6
+
+    @property
+    def report_unit(self) -> float:
+        """The trainable parameters in fp32 in report 000's unit, a thousand KiB."""
+        return 4 * self.trainable / 1024 / 1000
+
+    def __str__(self) -> str:
+        rows = [(line.name, line.kind, _shape(line.output), f"{line.parameters:,}")
+                for line in self.lines]  # fmt: skip
+        head = ("layer", "kind", "output", "parameters")
+        width = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
+        text = [
+            f"{a:<{width[0]}}  {b:<{width[1]}}  {c:>{width[2]}}  {d:>{width[3]}}"
+            for a, b, c, d in [head, *rows]
+        ]
+        rule = "-" * len(text[0])
+        return "\n".join([text[0], rule, *text[1:], rule, *self._totals()])
+
+    def _repr_html_(self) -> str:
+        cells = [
+            f"<tr><td>{html.escape(line.name)}</td><td>{line.kind}</td>"
+            f"<td>{_shape(line.output)}</td><td>{line.parameters:,}</td></tr>"
+            for line in self.lines
+        ]
+        head = "<tr><th>layer</th><th>kind</th><th>output</th><th>parameters</th></tr>"
+        foot = "<br>".join(map(html.escape, self._totals()))
+        table = f"<thead>{head}</thead><tbody>{''.join(cells)}</tbody>"
+        return f'<table class="dataframe">{table}</table><p>{foot}</p>'
+
+    def _totals(self) -> list[str]:
+        return [
+            f"parameters {self.parameters:,}: {self.trainable:,} trainable,"
+            f" {self.non_trainable:,} running statistics",
+            f"{self.multiply_adds / 1e6:,.1f} million multiply-adds an image,"
+            f" {self.megabytes:,.1f} MB ({self.report_unit:,.1f} in report 000's unit)",
+        ]
+
+
+def summary(net: nn.Module, shape: tuple[int, int, int]) -> Summary:
+    """Follow one image of `shape` (channels, height, width) through the net, layer by layer."""
+    lines: list[Line] = []
+
+    def note(name: str):
+        def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+            parameters = sum(p.numel() for p in module.parameters()) + _statistics(module)
+            lines.append(
+                Line(name, type(module).__name__, tuple(output.shape[1:]), parameters,
+                     _multiply_adds(module, output))
+            )  # fmt: skip
+
+        return hook
+
+    leaves = [(n, m) for n, m in net.named_modules() if not list(m.children())]
+    hooks = [module.register_forward_hook(note(name)) for name, module in leaves]
+    training = net.training
+    parameter = next(net.parameters())
+    try:
+        with torch.inference_mode():
+            net.eval()(torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype))
+    finally:
+        net.train(training)
+        for hook in hooks:
+            hook.remove()
+    trainable = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    return Summary(tuple(lines), trainable, _statistics(net))
+
+
+def _multiply_adds(module: nn.Module, output: torch.Tensor) -> int:
+    if isinstance(module, nn.Conv2d):
+        return output[0].numel() * module.weight[0].numel()  # weight[0] holds one group's channels
+    if isinstance(module, nn.Linear):
+        return module.weight.numel()
+    return 0
+
+
+def _statistics(module: nn.Module) -> int:
+    named = module.named_buffers()
+    return sum(b.numel() for name, b in named if name.endswith(("running_mean", "running_var")))
+
+
+def _shape(output: tuple[int, ...]) -> str:
+    return " x ".join(map(str, output))
