@@ -1,0 +1,208 @@
+"""Executed notebooks and records as pages of the book. Nothing is executed or computed here."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from labkit import compare, records
+from labkit.notebooks import INJECTED_TAG, Notebook
+from labkit.parameters import PARAMETERS
+from labkit.records import Record
+from labkit.reports import REPORTS, Study
+
+SHORTEST_ALT = 30  # characters: less does not say what a figure shows
+
+
+def complaint(executed: Notebook) -> str:
+    """Why an executed notebook is not fit for a page; empty when it is.
+
+    A figure needs an alternative text, one figure a cell (the site takes one text a cell), and
+    nothing may stand on stderr: a warning is mended in the source, not printed in a book.
+    """
+    for cell in executed["cells"]:
+        outputs = cell.get("outputs", ())
+        if any(output.get("name") == "stderr" for output in outputs):
+            return f"{_first_line(cell)} wrote to stderr; mend what it warns of"
+        images = [output for output in outputs if "image/png" in output.get("data", {})]
+        if len(images) > 1:
+            return f"{_first_line(cell)} shows {len(images)} figures; show one in a cell"
+        if images and len(_alt(images[0])) < SHORTEST_ALT:
+            return f"{_first_line(cell)} shows a figure without an alternative text"
+    return ""
+
+
+def page(source: Notebook, executed: Notebook) -> Notebook:
+    """Today's prose around the executed outputs, with the provenance box under the title.
+
+    The code cells of both are the same, which the caller's key has made sure of; the cell that the
+    runner injected is not shown, its values stand in the box.
+    """
+    made = copy.deepcopy(source)
+    results = (
+        cell
+        for cell in executed["cells"]
+        if cell["cell_type"] == "code" and INJECTED_TAG not in cell["metadata"].get("tags", ())
+    )
+    for cell in made["cells"]:
+        if cell["cell_type"] == "code":
+            result = next(results)
+            cell["outputs"] = copy.deepcopy(result["outputs"])
+            cell["execution_count"] = result["execution_count"]
+            _place_alt(cell)
+    _place_box(made, provenance_box(executed))
+    return made
+
+
+def provenance_box(executed: Notebook) -> str:
+    """What was run, on what, when and by which code: one line, and the rest folded."""
+    about = executed["metadata"]["labkit"]
+    told = _told(executed)
+    data, device = told.get("data", {}), told.get("device", {})
+    values = about["parameters"]
+    kind = _data_kind(data)
+    dirty = " with uncommitted changes" if about["dirty"] else ""
+    lines = {
+        "Parameters": ", ".join(f"`{name}={value!r}`" for name, value in values.items()),
+        "Data": _data_line(data),
+        "Device": ", ".join(
+            str(part)
+            for part in (
+                device.get("name"),
+                f"{device['threads']} threads" if device else None,
+                device.get("precision"),
+            )
+            if part
+        ),
+        "Time": f"{about['seconds']} s, at most {about['peak_memory_mb']:,} MB of memory",
+        "Executed": about["executed"],
+        "Code": f"commit `{about['commit']}`{dirty}" if about["commit"] else "not a git checkout",
+        "Versions": ", ".join(f"{name} {number}" for name, number in about["versions"].items()),
+        "Runs": "<br>".join(_run_line(run) for run in told.get("records", ())),
+    }
+    preset = f"preset {values['preset']}, " if "preset" in values else ""
+    title = f"Where these results come from: {preset}{kind}{about['executed'][:10]}"
+    head = [f":::{{admonition}} {title}", ":class: dropdown provenance", ""]
+    table = markdown(["what", "in this run"], ((n, text) for n, text in lines.items() if text))
+    return "\n".join([*head, table, ":::"])
+
+
+def parameter_table() -> str:
+    """The notebook parameters as a Markdown table, from the contract itself."""
+    rows = [
+        [f"`{p.name}`", p.type.__name__, f"`{p.default!r}`", p.allowed, p.help]
+        for p in PARAMETERS.values()
+    ]
+    return markdown(["name", "type", "default", "takes", "meaning"], rows)
+
+
+def results(found: Iterable[Record], stale: Mapping[str, str]) -> str:
+    """The results page's tables: each report against its records, its claims, the records."""
+    found = list(found)
+    parts = [_study(study, [r for r in found if r["report"] == study.name], stale)
+             for study in REPORTS.values()]  # fmt: skip
+    return "\n\n".join(parts)
+
+
+def markdown(head: list[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [head, ["-"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_escape(str(c)) for c in line) + " |" for line in lines)
+
+
+def _study(study: Study, found: list[Record], stale: Mapping[str, str]) -> str:
+    full = records.by_row(r for r in found if r["preset"] == "full")
+    lesson = records.by_row(r for r in found if r["preset"] == "lesson")
+    titles = {row.id: row.title for row in study.rows}
+    table = compare.table(titles, lesson, full, compare.published(report=study.id))
+    table = table.rename(columns={"this run": "recorded at lesson"})
+    verdicts = compare.verdicts(study.claims, full if len(full) >= len(lesson) else lesson)
+    parts = [
+        f"## Report {study.id}: {study.title}",
+        f"The notebook is [{study.notebook}](../notebooks/{study.notebook}.ipynb).",
+        markdown(list(table.columns), table.itertuples(index=False)),
+        f"### Claims of report {study.id}",
+        markdown(list(verdicts.columns), verdicts.itertuples(index=False)),
+        f"### Records of report {study.id}",
+        _record_table(found, stale) if found else "There are none yet.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _record_table(found: list[Record], stale: Mapping[str, str]) -> str:
+    head = ["row", "preset", "seed", "test top-1", "training images", "epochs", "device", "torch",
+            "made", "state"]  # fmt: skip
+    rows = [
+        [
+            record["row"],
+            record["preset"],
+            record["recipe"]["seed"],
+            f"{100 * record['test']['top1']:.2f} %",
+            f"{record['recipe']['train_size'] or record['data']['train']:,}",
+            len(record["rows"]),
+            record["device"]["name"],
+            record["versions"]["torch"],
+            record["created"][:10],
+            "SYNTHETIC" if record.synthetic else stale.get(str(record.path)) or "fresh",
+        ]
+        for record in found
+    ]
+    return markdown(head, rows)
+
+
+def _told(executed: Notebook) -> dict[str, Any]:
+    """What the notebook said of its run: `labkit` in the metadata of its outputs, the last wins."""
+    told: dict[str, Any] = {}
+    for cell in executed["cells"]:
+        for output in cell.get("outputs", ()):
+            told |= output.get("metadata", {}).get("labkit", {})
+    return told
+
+
+def _data_kind(data: Mapping[str, Any]) -> str:
+    if not data:
+        return ""
+    if data["synthetic"]:
+        return "SYNTHETIC data, "
+    return "real data, " if data["complete"] else "a subset of the real data, "
+
+
+def _data_line(data: Mapping[str, Any]) -> str:
+    if not data:
+        return ""
+    counts = f"{data['train']:,} training and {data['test']:,} test images"
+    published = f" (published: {data['published_train']:,} and {data['published_test']:,})"
+    digest = f"SHA-256 `{data['sha256'][:16]}`"
+    return f"{data['name']}, {counts}{published}, {data['source']}, {digest}"
+
+
+def _run_line(run: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in run.items())
+
+
+def _place_alt(cell: dict[str, Any]) -> None:
+    """myst-nb reads the alternative text of a figure from its cell, not from the output."""
+    texts = [_alt(output) for output in cell["outputs"] if "image/png" in output.get("data", {})]
+    if texts and texts[0]:
+        cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})["alt"] = texts[0]
+
+
+def _alt(output: Mapping[str, Any]) -> str:
+    return output.get("metadata", {}).get("image/png", {}).get("alt", "")
+
+
+def _place_box(made: Notebook, box: str) -> None:
+    first = made["cells"][0]
+    lines = "".join(first["source"]).splitlines()
+    first["source"] = "\n".join([lines[0], "", box, "", *lines[1:]])
+
+
+def _first_line(cell: Mapping[str, Any]) -> str:
+    lines = "".join(cell["source"]).strip().splitlines()
+    return f"the cell {json.dumps(lines[0][:60]) if lines else '(empty)'}"
+
+
+def _escape(text: str) -> str:
+    """A table cell: no new column, no new line."""
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,351 @@
+"""Pages from executed notebooks, and the site from pages."""
+
+import copy
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from labkit import notebooks, pages, parameters, publish
+from labkit.parameters import InputError
+from labkit.reports import REPORTS
+
+ROOT = Path(__file__).parents[1]
+CARD = {
+    "name": "synthetic_cifar100",
+    "source": "drawn | by code",
+    "sha256": "ab" * 32,
+    "synthetic": True,
+    "train": 10_000,
+    "test": 2000,
+    "published_train": 50_000,
+    "published_test": 10_000,
+    "complete": True,
+}
+DEVICE = {"type": "cpu", "name": "some CPU", "threads": 2, "precision": "fp32"}
+ALT = "A line that rises from one to two over one step."
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
+TELL = f"""
+told = {{"data": {CARD}, "device": {DEVICE}}}
+display({{"text/plain": "report"}}, raw=True, metadata={{"labkit": told}})
+"""
+DRAW = f"""
+figure = {{"image/png": "{PIXEL}", "text/plain": "a line"}}
+display(figure, raw=True, metadata={{"image/png": {{"alt": "{ALT}"}}}})
+"""
+
+
+def code(source, number, **metadata):
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": f"code{number}",
+        "metadata": metadata,
+        "outputs": [],
+        "source": source,
+    }
+
+
+def prose(source, number):
+    return {"cell_type": "markdown", "id": f"text{number}", "metadata": {}, "source": source}
+
+
+def notebook(*sources):
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "language_info": {"name": "python"},
+        },
+        "cells": [
+            prose("# The question\n\nFirst words.", 0),
+            code('preset: str = "smoke"', 0, tags=["parameters"]),
+            *(code(source, n) for n, source in enumerate(sources, start=1)),
+            prose("## The answer\n\nLast words.", 1),
+        ],
+    }
+
+
+def stream(text, name="stdout"):
+    return {"output_type": "stream", "name": name, "text": [text]}
+
+
+def image(alt):
+    metadata = {"image/png": {"alt": alt}} if alt else {}
+    data = {"image/png": PIXEL, "text/plain": ["a"]}
+    return {"output_type": "display_data", "data": data, "metadata": metadata}
+
+
+def executed(source, *outputs):
+    """As the runner leaves it: with the injected cell, counts and provenance."""
+    made = copy.deepcopy(source)
+    notebooks.inject(made, {"preset": "smoke"})
+    cells = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
+    for count, cell in enumerate(cells, start=1):
+        cell["execution_count"] = count
+    for cell, given in zip(cells[2:], outputs, strict=False):
+        cell["outputs"] = given
+    made["metadata"]["labkit"] = {
+        "notebook": "n.ipynb",
+        "parameters": {"preset": "smoke"},
+        "versions": {"python": "3.11.7", "torch": "2.15.0"},
+        "commit": "0123abcd",
+        "dirty": True,
+        "executed": "2026-01-02T03:04:05Z",
+        "status": "ok",
+        "seconds": 1.5,
+        "peak_memory_mb": 1234,
+    }
+    return made
+
+
+def test_a_page_is_todays_prose_around_the_executed_outputs():
+    source = notebook("1", "2")
+    ran = executed(source, [stream("one")], [image(ALT)])
+    source["cells"][0]["source"] = "# Another title\n\nOther words."
+    made = pages.page(source, ran)
+    assert [cell["id"] for cell in made["cells"]] == [cell["id"] for cell in source["cells"]]
+    assert made["cells"][2]["outputs"] == [stream("one")]
+    assert made["cells"][3]["metadata"]["mystnb"]["image"]["alt"] == ALT
+    assert made["cells"][0]["source"].startswith("# Another title\n\n:::{admonition}")
+    assert made["cells"][0]["source"].endswith("Other words.")
+
+
+def test_the_box_says_where_the_results_come_from():
+    told = {"output_type": "display_data", "data": {}, "metadata": {"labkit": {"data": CARD}}}
+    box = pages.provenance_box(executed(notebook("1"), [told]))
+    for words in ("preset smoke, SYNTHETIC data, 2026-01-02", "`0123abcd` with uncommitted changes",
+                  "torch 2.15.0", "1,234 MB", "10,000 training and 2,000 test images",
+                  "published: 50,000", "drawn \\| by code", "`preset='smoke'`"):  # fmt: skip
+        assert words in box
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ([image("")], "without an alternative text"),
+        ([image("too short")], "without an alternative text"),
+        ([image(ALT), image(ALT)], "shows 2 figures"),
+        ([stream("UserWarning", "stderr")], "wrote to stderr"),
+        ([image(ALT), stream("x")], ""),
+    ],
+)
+def test_what_is_not_fit_for_a_page_is_named(outputs, words):
+    said = pages.complaint(executed(notebook("draw()"), outputs))
+    assert (words in said) if words else not said
+
+
+def test_the_parameter_table_is_the_contract():
+    table = pages.parameter_table()
+    assert len(table.splitlines()) == 2 + len(parameters.PARAMETERS)
+    assert "| `seeds` | int | `1` | a whole number from 1 to 100 |" in table
+
+
+def test_results_of_no_records_says_so():
+    text = pages.results([], {})
+    for study in REPORTS.values():
+        assert f"## Report {study.id}: {study.title}" in text
+    assert "There are none yet." in text
+
+
+def checkout(folder, source):
+    """A small checkout: the book's own pages, and a notebook in the place of each real one."""
+    shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("_build"))
+    shutil.rmtree(folder / "book" / "records", ignore_errors=True)
+    (folder / "labkit").mkdir()
+    (folder / "labkit" / "models.py").write_text("depth = 1\n", encoding="utf-8")
+    for study in REPORTS.values():
+        notebooks.write(folder / "notebooks" / f"{study.notebook}.ipynb", source)
+    return folder
+
+
+def first_notebook(root):
+    return sorted((root / "notebooks").glob("*.ipynb"))[0]
+
+
+def key(root):
+    return publish.notebook_key(first_notebook(root), {"preset": "smoke"},
+                                publish._environment_key(root))  # fmt: skip
+
+
+CHANGES = {
+    "prose": (lambda root: edit(root, 0, "# Other\n"), False),
+    "code": (lambda root: edit(root, 2, "2"), True),
+    "library": (lambda root: (root / "labkit" / "models.py").write_text("depth = 2\n"), True),
+    "published numbers": (lambda root: (root / "labkit" / "published.csv").write_text("x\n"), True),
+    "book text": (lambda root: (root / "book" / "intro.md").write_text("# Book\n"), False),
+    "record": (lambda root: files_write(root / "book" / "records" / "a.json", "{}"), True),
+    "data": (lambda root: files_write(publish._data_home() / "x", "1"), True),
+}
+
+
+def files_write(path, text):
+    notebooks.files.write_atomic(path, text)
+
+
+def edit(root, number, source):
+    path = first_notebook(root)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["cells"][number]["source"] = source
+    content["cells"][number]["metadata"]["tags"] = ["hide-input"]
+    notebooks.write(path, content)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_makes_a_notebook_run_again(tmp_path, name):
+    change, again = CHANGES[name]
+    root = checkout(tmp_path / "a b{c}#\u00e9", notebook("1"))
+    before = key(root)
+    assert key(root) == before
+    change(root)
+    assert (key(root) != before) == again
+
+
+def test_versions_and_parameters_are_in_the_key(tmp_path, monkeypatch):
+    root = checkout(tmp_path / "root", notebook("1"))
+    before = key(root)
+    path = first_notebook(root)
+    shared = publish._environment_key(root)
+    assert publish.notebook_key(path, {"preset": "lesson"}, shared) != before
+    monkeypatch.setattr(publish, "_versions", lambda names: ["torch 9"])
+    assert key(root) != before
+
+
+def test_links_only_where_the_checkout_has_a_public_home(tmp_path, monkeypatch):
+    for url, home in (
+        ("https://github.com/some/book.git", "https://github.com/some/book"),
+        ("git@github.com:some/book.git", "https://github.com/some/book"),
+        ("/somewhere/else", ""),
+        (None, ""),
+    ):
+        monkeypatch.setattr(notebooks, "git", lambda *_, url=url: url)
+        assert publish.repository(tmp_path) == home
+    assert publish._links("") == {}
+    assert publish._links("https://github.com/some/book")["use_edit_page_button"]
+
+
+@pytest.mark.parametrize(
+    ("html", "asks"),
+    [
+        ('<script async src="https://x.org/a.js"></script>', True),
+        ('<img alt="" src="//x.org/a.png">', True),
+        ('<link rel="stylesheet" href="https://x.org/a.css">', True),
+        ('<link rel="author" href="https://x.org/">', False),
+        ('<a href="https://x.org/">x</a>', False),
+        ('<script src="../_static/a.js"></script>', False),
+    ],
+)
+def test_outside_requests_are_found(tmp_path, html, asks):
+    (tmp_path / "a.html").write_text(html, encoding="utf-8")
+    assert bool(list(publish.outside_requests(tmp_path))) == asks
+
+
+def test_bad_input_is_refused(tmp_path):
+    with pytest.raises(InputError, match="preset='smok' is refused"):
+        publish.book("smok")
+    with pytest.raises(InputError, match="there is no notebook"):
+        publish.book(root=tmp_path)
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found, self.ids = [], set()
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids |= {attributes["id"]} if attributes.get("id") else set()
+        for name in ("href", "src"):
+            if attributes.get(name):
+                self.found.append(attributes[name])
+
+
+def dead_links(html):
+    """Links of the site's pages to files or anchors that are not there."""
+    paths = [path for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
+    pages_ = {path: Links() for path in paths}
+    for path, links in pages_.items():
+        links.feed(path.read_text(encoding="utf-8"))
+    for path, links in pages_.items():
+        for link in links.found:
+            if re.match(r"[a-z]+:|//|#$", link):
+                continue
+            name, _, anchor = link.partition("#")
+            target = (path.parent / name.partition("?")[0]).resolve() if name else path
+            known = target not in pages_ or not anchor or anchor in pages_[target].ids
+            if not target.exists() or not known:
+                yield f"{path.name}: {link}"
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monkeypatch):
+    root = checkout(tmp_path / "a b{c}#\u00e9", notebook("print('seen')", TELL, DRAW))
+    html = root / "book" / "_build" / "html"
+    assert publish.book(root=root) == 0, capfd.readouterr()
+    printed = capfd.readouterr().out
+    name = first_notebook(root).stem
+    assert re.search(rf"{name} +ok +[0-9.]+ +[0-9,]+ MB", printed)
+    assert printed.rstrip().endswith(f"open {html / 'index.html'}")
+    page = (html / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+    for words in ("seen", f'alt="{ALT}"', "Where these results come from", "10,000 training"):
+        assert words in page
+    assert "injected" not in page
+    assert (html / "book" / "intro.html").is_file()
+    assert not list(publish.outside_requests(html))
+    assert not list(dead_links(html))
+    assert "mathjax" not in page.lower()
+
+    # nothing changed: nothing runs, nothing is built
+    monkeypatch.setattr(publish.runner, "run", lambda *_, **__: pytest.fail("it ran again"))
+    monkeypatch.setattr(publish, "_sphinx", lambda build: pytest.fail("it was built again"))
+    assert publish.book(root=root) == 0
+    assert re.search(rf"{name} +unchanged", capfd.readouterr().out)
+    monkeypatch.undo()
+
+    # a cell that raises: the build is red and the site stays as it was
+    edit(root, 2, "1 / 0")
+    before = {path: path.read_bytes() for path in sorted(html.rglob("*.html"))}
+    assert publish.book(root=root) == 1
+    said = capfd.readouterr()
+    assert "ZeroDivisionError" in said.err
+    assert "the site was not replaced" in said.err
+    assert f"{name} " in said.out
+    assert {path: path.read_bytes() for path in sorted(html.rglob("*.html"))} == before
+
+    # a page that links to nowhere: the same
+    edit(root, 2, "print('seen')")
+    (root / "book" / "data.md").write_text("# Data\n\n[no](nowhere.md)\n", encoding="utf-8")
+    monkeypatch.setattr(
+        publish, "_execute", lambda sources, *_: [publish.Line(name, "unchanged", 1.0, 1.0)]
+    )
+    assert publish.book(root=root) == 1
+    assert "nowhere.md" in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in sorted(html.rglob("*.html"))} == before
+
+
+@pytest.mark.faults
+def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, monkeypatch):
+    root = checkout(tmp_path / "root", notebook("1"))
+    staged = []
+    monkeypatch.setattr(publish.records, "recorded", lambda **_: ["a record"])
+    monkeypatch.setattr(publish.pages, "results", lambda found, stale: f"{stale}")
+    monkeypatch.setattr(publish, "_stale", lambda found: {"x/002.json": "fingerprint differs"})
+    monkeypatch.setattr(publish, "_stage", lambda *arguments: staged.append(arguments[-1]))
+    monkeypatch.setattr(publish, "_sphinx", lambda build: False)
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        files_write(root / "book" / "_build" / "executed" / f"{path.stem}.json", "{}")
+    arguments = (sorted((root / "notebooks").glob("*.ipynb")), root / "book" / "_build", root)
+    assert publish._publish(*arguments, allow_stale=False) == 1
+    assert "stale record 002.json: fingerprint differs" in capfd.readouterr().err
+    assert not staged
+    publish._publish(*arguments, allow_stale=True)
+    assert "fingerprint differs" in staged[0]
