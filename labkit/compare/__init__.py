@@ -1,5 +1,6 @@
 """Ours against published: means, spreads, gaps and a verdict on every claim. No torch in here."""
 
+from labkit.compare.budget import at_budget, elapsed
 from labkit.compare.claims import (
     SPREAD,
     Claim,
@@ -30,7 +31,7 @@ from labkit.compare.values import (
 )
 
 __all__ = [
-    "SPREAD", "Agreement", "Claim", "Value", "Verdict", "agreement", "below", "decode", "describe",
-    "higher", "judge", "lower", "mean_and_spread", "measure", "measured", "monotone", "overlap",
+    "SPREAD", "Agreement", "Claim", "Value", "Verdict", "agreement", "at_budget", "below", "decode", "describe",
+    "elapsed", "higher", "judge", "lower", "mean_and_spread", "measure", "measured", "monotone", "overlap",
     "peak_at", "published", "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
 ]  # fmt: skip

@@ -6,6 +6,7 @@
 Needs the `[book]` extra; nothing here imports torch, so every picture can be redrawn from JSON.
 """
 
+from labkit.figures.budget import over_time
 from labkit.figures.canvas import alt, png, show, theme
 from labkit.figures.charts import (
     ablation,
@@ -19,5 +20,5 @@ from labkit.figures.pictures import attention, augment_grid, gallery, samples
 
 __all__ = [
     "ablation", "accuracy_against_cost", "agreement", "alt", "attention", "augment_grid", "bars",
-    "confusion", "curves", "gallery", "partition", "png", "samples", "schedule", "show", "theme",
+    "confusion", "curves", "gallery", "over_time", "partition", "png", "samples", "schedule", "show", "theme",
 ]  # fmt: skip

@@ -43,6 +43,7 @@ def theme() -> Iterator[Any]:
         "figure.facecolor": PAPER,
         "axes.facecolor": PAPER,
         "savefig.facecolor": PAPER,
+        "savefig.transparent": False,
         "figure.constrained_layout.use": True,
         "axes.edgecolor": SOFT,
         "axes.labelcolor": INK,
@@ -88,10 +89,8 @@ def alt(figure) -> str:
 def png(figure) -> bytes:
     """The figure as PNG on opaque white."""
     buffer = io.BytesIO()
-    figure.savefig(
-        buffer, format="png", dpi=DPI, facecolor=PAPER, transparent=False,
-        bbox_inches="tight", pad_inches=0.1,
-    )  # fmt: skip
+    with theme():  # ticks are made when the figure is drawn, in the style of that moment
+        figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
 
 

@@ -58,6 +58,7 @@ def bars(table: pd.DataFrame, metric: str = "test_top1"):
     lines = _bar_lines(table, metric)
     kinds = [kind for kind in KINDS if kind in lines]
     title = f"Published and ours: {label(metric)}"
+    title += " (this run is on synthetic data and not drawn)" * _any_synthetic(table)
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(9, 1.2 + 0.28 * len(kinds) * len(lines)))
         height = 0.8 / len(kinds)
@@ -74,12 +75,11 @@ def bars(table: pd.DataFrame, metric: str = "test_top1"):
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=label(metric) + (" (%)" if scale == 100 else ""), title=title)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    left_out = " This run is on synthetic data and not drawn." * _any_synthetic(table)
     parts = [
         f"{line['row']} " + ", ".join(f"{kind} {line[kind]}" for kind in kinds if line[kind])
         for line in lines.to_dict("records")
     ]
-    return described(figure, f"{title}. {'; '.join(parts)}.{left_out}")
+    return described(figure, f"{title}. {'; '.join(parts)}.")
 
 
 def accuracy_against_cost(records: Any, cost: str = "seconds"):
@@ -108,8 +108,13 @@ def accuracy_against_cost(records: Any, cost: str = "seconds"):
     return described(figure, f"Test accuracy against {label(cost)}: {told}.")
 
 
-def ablation(lines: Mapping[str, Mapping[int, float]], title: str = "Fewer training images"):
-    """Accuracy over the number of training images, on a log axis; the Figure.
+def ablation(
+    lines: Mapping[str, Mapping[int, float]],
+    title: str = "Fewer training images",
+    *,
+    over: str = "training images",
+):
+    """Accuracy over the number of training images, or of what `over` says, on a log axis; the Figure.
 
     `lines` maps a name (such as "published", "author's log", "this run") to {images: accuracy as
     a fraction}.
@@ -124,13 +129,13 @@ def ablation(lines: Mapping[str, Mapping[int, float]], title: str = "Fewer train
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{n:,}" for n in ticks], rotation=30, ha="right")
         axes.minorticks_off()
-        axes.set(xlabel="training images (log scale)", ylabel="accuracy (%)", title=title)
+        axes.set(xlabel=f"{over} (log scale)", ylabel="accuracy (%)", title=title)
         figure.legend(loc="outside lower center", ncols=3)
     told = [
         f"{what}: " + ", ".join(f"{percent(points[n])} at {n:,}" for n in sorted(points))
         for what, points in lines.items()
     ]
-    return described(figure, f"{title}, accuracy over training images. {'; '.join(told)}.")
+    return described(figure, f"{title}, accuracy over {over}. {'; '.join(told)}.")
 
 
 def schedule(rates: Sequence[float], steps_per_epoch: int = 1, title: str = "Learning rate"):
@@ -255,14 +260,16 @@ def _means(records: Sequence[Mapping[str, Any]], cost: str) -> dict[str, tuple[f
 
 
 def _plain_digits(axes, *, log: bool) -> None:
-    """An x axis in plain digits; a log one at 1, 2 and 5."""
+    """An x axis in plain digits, or in k, M and G; a log one at 1, 2 and 5."""
     from matplotlib import ticker
 
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.minorticks_off()
-    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.6g}"))
+    millions = max(axes.get_xlim()) >= 1e6
+    plain = ticker.EngFormatter() if millions else ticker.StrMethodFormatter("{x:,.6g}")
+    axes.xaxis.set_major_formatter(plain)
     axes.tick_params(axis="x", rotation=30)
 
 

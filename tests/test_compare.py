@@ -1,0 +1,310 @@
+"""Comparing: numbers from records, the table, and what each kind of claim decides."""
+
+import ast
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forged import SUBSET, SYNTHETIC, forged, packed
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit import compare
+from labkit.compare.values import READERS, welch
+
+A, B, C = "002-M1", "002-M2", "002-C1"
+
+
+def seeds(row, *scores, **changes):
+    return [forged(row, score, seed=seed, **changes) for seed, score in enumerate(scores)]
+
+
+def judge(claim, *groups):
+    return compare.judge(claim, dict(zip(claim.rows, groups, strict=True)))
+
+
+# numbers
+
+
+@pytest.mark.parametrize("metric", READERS)
+def test_every_metric_is_read_or_absent(metric):
+    full = forged(best_test={"epoch": 3, "top1": 0.41})
+    value = compare.measure(full, metric)
+    assert value is None or value > 0
+    assert compare.describe(metric, value or 0.0)
+    bare = forged(epochs=1, best_test=None, train_clean=None)
+    del bare["rows"][0]["val_top1"], bare["rows"][0]["val_loss"]
+    compare.measure(bare, metric)
+    assert compare.measure({**bare, "rows": []}, "epochs") is None
+
+
+def test_details_hold_any_other_metric():
+    assert compare.measure(forged(details={"coarse_top1": 0.83}), "coarse_top1") == 0.83
+    assert compare.measure(forged(details={"coarse_top1": "?"}), "coarse_top1") is None
+    assert compare.measure(forged(), "no_such_metric") is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("test_top1", 0.61, "61.0 %"),
+        ("test_top1", 0.9201, "92.01 %"),
+        ("test_loss", 2.478, "2.48"),
+        ("seconds", 28800, "8 h 00 min"),
+        ("seconds", 1800, "30 min"),
+        ("seconds", 33, "33 s"),
+        ("parameters", 15795556, "15,795,556"),
+    ],
+)
+def test_values_read_as_a_reader_expects(metric, value, text):
+    assert compare.describe(metric, value) == text
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 12.7062), (2, 4.3027), (5, 2.5706), (9, 2.2622), (60, 2.0003)]
+)
+def test_t_quantiles_are_those_of_the_tables(freedom, quantile):
+    assert compare.t_quantile(freedom) == pytest.approx(quantile, abs=3e-4)
+
+
+def test_welch_gives_the_textbook_interval():
+    # two samples with variances 1 and 4: standard error 1.2910, 2.9412 degrees of freedom
+    gap, half = welch([1.0, 2.0, 3.0], [4.0, 6.0, 8.0])
+    assert gap == -4.0
+    assert half == pytest.approx(compare.t_quantile(2.9412) * 1.29099, rel=1e-4)
+    assert welch([1.0, 1.0], [1.0, 1.0]) == (0.0, 0.0)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_agreement_shares_always_sum_to_one(answers):
+    right = np.array(answers)
+    labels = np.zeros(len(right), np.uint8)
+    a, b = ({"row": "x", "labels": packed(labels), "predictions": packed(~r)} for r in right.T)
+    found = compare.agreement(a, b)
+    parts = (found.both_right, found.only_a, found.only_b, found.both_wrong)
+    assert sum(parts) == pytest.approx(1.0)
+    assert found.alike == pytest.approx((right[:, 0] == right[:, 1]).mean())
+    assert -1e-9 <= found.expected <= 1 + 1e-9
+
+
+def test_agreement_refuses_other_test_images():
+    with pytest.raises(ValueError, match="different test images"):
+        compare.agreement(forged(A, images=100), forged(B, images=200))
+
+
+# claims
+
+
+def test_one_seed_needs_more_than_the_published_spread():
+    claim = compare.higher(B, A, points=22.9)
+    assert judge(claim, seeds(B, 0.61), seeds(A, 0.381)).verdict == "holds"
+    assert judge(claim, seeds(B, 0.39), seeds(A, 0.381)).verdict == "undecided"
+    assert judge(claim, seeds(B, 0.30), seeds(A, 0.381)).verdict == "fails"
+
+
+def test_the_evidence_has_the_numbers():
+    evidence = judge(compare.higher(B, A, points=22.9), seeds(B, 0.61), seeds(A, 0.381)).evidence
+    assert "002-M2 61.0 %" in evidence
+    assert "002-M1 38.1 %" in evidence
+    assert "22.9 points higher" in evidence
+    assert "The report has 22.9 points." in evidence
+
+
+def test_several_seeds_decide_by_their_interval():
+    claim = compare.higher(B, A)
+    close = judge(claim, seeds(B, 0.401, 0.402, 0.403), seeds(A, 0.396, 0.397, 0.398))
+    assert close.verdict == "holds"  # within the spread of one run, but the seeds agree
+    assert "95 % interval" in close.evidence
+    noisy = judge(claim, seeds(B, 0.40, 0.60), seeds(A, 0.35, 0.55))
+    assert noisy.verdict == "undecided"
+
+
+def test_a_claim_may_ask_for_a_gap():
+    claim = compare.higher(B, A, at_least=10)
+    assert judge(claim, seeds(B, 0.61), seeds(A, 0.38)).verdict == "holds"
+    assert judge(claim, seeds(B, 0.45), seeds(A, 0.38)).verdict == "fails"
+
+
+def test_lower_is_the_other_way_round():
+    good, bad = forged(B, test={**forged()["test"], "loss": 1.7}), forged(A)
+    assert judge(compare.lower(B, A), [good], [bad]).verdict == "holds"
+    assert judge(compare.lower(A, B), [bad], [good]).verdict == "fails"
+
+
+def test_ratios_have_limits():
+    slow, quick = [forged(B, seconds=1000.0)], [forged(A, seconds=100.0)]
+    assert judge(compare.ratio(B, A, metric="seconds", at_least=8), slow, quick).verdict == "holds"
+    close = compare.ratio(B, A, metric="seconds", at_least=10, printed=16)
+    assert judge(close, slow, quick).verdict == "undecided"
+    assert "16" in judge(close, slow, quick).evidence
+    most = compare.ratio(B, A, metric="seconds", at_most=5)
+    assert judge(most, slow, quick).verdict == "fails"
+    same = compare.ratio(B, A, metric="parameters", at_least=1, at_most=1)
+    assert judge(same, slow, quick).verdict == "holds"
+
+
+def test_a_ranking_names_the_pair_that_breaks_it():
+    claim = compare.ranking([C, B, A])
+    assert judge(claim, seeds(C, 0.6), seeds(B, 0.5), seeds(A, 0.4)).verdict == "holds"
+    broken = judge(claim, seeds(C, 0.6), seeds(B, 0.3), seeds(A, 0.4))
+    assert broken.verdict == "fails"
+    assert "not 002-M2 above 002-M1" in broken.evidence
+    assert judge(claim, seeds(C, 0.6), seeds(B, 0.405), seeds(A, 0.4)).verdict == "undecided"
+
+
+def test_monotone_has_a_direction():
+    groups = seeds(A, 0.6), seeds(B, 0.5), seeds(C, 0.4)
+    assert judge(compare.monotone([A, B, C]), *groups).verdict == "holds"
+    assert judge(compare.monotone([A, B, C], "rising"), *groups).verdict == "fails"
+    with pytest.raises(ValueError, match="falling or rising"):
+        compare.monotone([A, B], "down")
+
+
+def test_a_peak_lies_above_every_other_row():
+    claim = compare.peak_at([A, B, C], B)
+    assert judge(claim, seeds(A, 0.4), seeds(B, 0.5), seeds(C, 0.45)).verdict == "holds"
+    assert judge(claim, seeds(A, 0.6), seeds(B, 0.5), seeds(C, 0.45)).verdict == "fails"
+    with pytest.raises(ValueError, match="not among the rows"):
+        compare.peak_at([A, B], C)
+
+
+def test_within_allows_the_tolerance_and_then_the_noise():
+    claim = compare.within(A, 0.92, 0.01)
+    assert "92.0 % ± 1 points" in claim.text
+    assert judge(claim, seeds(A, 0.915)).verdict == "holds"
+    assert judge(claim, seeds(A, 0.90)).verdict == "undecided"
+    assert judge(claim, seeds(A, 0.80)).verdict == "fails"
+    assert judge(claim, seeds(A, 0.80, 0.801, 0.802)).verdict == "fails"
+
+
+def test_below_compares_two_metrics_of_the_same_runs():
+    claim = compare.below(A, "val_top1", "test_top1")
+    assert judge(claim, seeds(A, 0.5)).verdict == "holds"
+    assert (
+        judge(compare.below(A, "train_clean_top1", "test_top1"), seeds(A, 0.5)).verdict == "fails"
+    )
+    assert judge(claim, seeds(A, 0.5, 0.51)).verdict == "holds"
+
+
+def test_overlap_is_measured_against_independence():
+    claim = compare.overlap(A, B)
+    same = judge(claim, seeds(A, 0.4), seeds(B, 0.6))
+    assert same.verdict == "holds"
+    assert "both right on 40.0 %" in same.evidence
+    rng, labels = np.random.default_rng(0), np.zeros(2000, np.uint8)
+    one, two = (
+        forged(row, labels=packed(labels), predictions=packed(rng.random(2000) < 0.5))
+        for row in (A, B)
+    )
+    assert judge(claim, [one], [two]).verdict == "undecided"
+
+
+def test_what_has_not_run_is_said():
+    claim = compare.higher(B, A)
+    missing = compare.judge(claim, {A: seeds(A, 0.4)})
+    assert missing.verdict == "not run"
+    assert "002-M2" in missing.evidence
+    unmeasured = compare.judge(
+        compare.within(A, 0.8, 0.1, metric="coarse_top1"), {A: seeds(A, 0.4)}
+    )
+    assert unmeasured.verdict == "not run"
+
+
+def test_synthetic_and_partial_data_are_said():
+    claim = compare.higher(B, A)
+    fake = judge(claim, seeds(B, 0.61, data=SYNTHETIC), seeds(A, 0.381, data=SYNTHETIC))
+    assert str(fake) == "holds (synthetic data)"
+    assert "On synthetic data, says nothing about the report." in fake.evidence
+    lesson = judge(claim, seeds(B, 0.61, preset="lesson"), seeds(A, 0.381))
+    assert "At preset lesson" in lesson.evidence
+    assert not lesson.synthetic
+    part = judge(claim, seeds(B, 0.61, data=SUBSET), seeds(A, 0.381))
+    assert "subset" in part.evidence
+
+
+def test_verdicts_are_a_table():
+    claims = [compare.higher(B, A, id="mbn", text="MBN wins"), compare.overlap(A, C)]
+    found = compare.verdicts(claims, {A: seeds(A, 0.38), B: seeds(B, 0.61)})
+    assert list(found.columns) == ["claim", "verdict", "evidence"]
+    assert found.loc["mbn", "claim"] == "MBN wins"
+    assert list(found.verdict) == ["holds", "not run"]
+    with pytest.raises(TypeError, match="takes id= and text="):
+        compare.higher(B, A, point=3)
+
+
+def test_claims_are_hashable_and_have_their_own_ids():
+    claims = {compare.higher(A, B), compare.higher(A, B, metric="val_top1"), compare.lower(A, B)}
+    assert len({claim.id for claim in claims}) == 3
+
+
+# the table
+
+
+def table(runs, recorded=None):
+    titles = {A: "MNIST net", C: "a control"}
+    return compare.table(titles, runs, recorded or {}, compare.published(report="002"))
+
+
+def line(found, metric="test top-1", row=A):
+    return found[(found.row == row) & (found.metric == metric)].iloc[0]
+
+
+def test_the_table_puts_ours_beside_the_published():
+    found = table({A: seeds(A, 0.40)}, {A: seeds(A, 0.39, 0.41)})
+    assert list(found.columns) == [
+        "row", "title", "metric", "published", "recorded at full", "this run", "gap", "source",
+    ]  # fmt: skip
+    first = line(found)
+    assert str(first.published) == "38.1 %"
+    assert str(first["recorded at full"]) == "40.0 % ± 1.4 (n = 2)"
+    assert str(first["this run"]) == "40.0 %"
+    assert first.gap == "+1.9 points (this run)"
+    assert first.source.startswith("report")
+    assert line(found, "test loss").gap == "-0.08 (this run)"
+    assert line(found, "training time").gap == "× 0.0667 (this run)"
+    control = line(found, row=C)
+    assert (control.published, control.source) == ("", "not printed")
+
+
+def test_no_gap_is_drawn_from_synthetic_data():
+    fake = {A: seeds(A, 0.9, data=SYNTHETIC)}
+    assert line(table(fake)).gap == "none from synthetic data"
+    assert "[synthetic]" in str(line(table(fake))["this run"])
+    recorded = line(table(fake, {A: seeds(A, 0.39)}))
+    assert recorded.gap == "+0.9 points (recorded)"
+
+
+def test_less_than_the_whole_is_marked():
+    recipe = {**forged()["recipe"], "train_size": 10000}
+    lesson = {A: seeds(A, 0.3, preset="lesson", recipe=recipe)}
+    assert line(table(lesson)).gap == "-8.1 points (lesson, subset)"
+    assert line(table({A: seeds(A, 0.3, data=SUBSET)})).gap == "-8.1 points (subset)"
+    assert line(table({})).gap == ""
+
+
+def test_a_best_epoch_is_compared_with_a_best_epoch():
+    record = forged("004-M1", 0.91, best_test={"epoch": 3, "top1": 0.925})
+    titles, published = {"004-M1": "RAN"}, compare.published("004-M1")
+    found = compare.table(titles, {"004-M1": [record]}, {}, published)
+    gaps = dict(zip(found.metric + "/" + found.source.str[:3], found.gap, strict=True))
+    assert gaps["test top-1 (best epoch)/rep"] == "+0.5 points (this run)"
+    assert gaps["test top-1/log"] == "-0.9 points (this run)"
+    assert not found.metric.str.contains("epochs").any()
+
+
+@pytest.mark.parametrize("package", ["compare", "figures"])
+def test_neither_torch_nor_the_rest_of_labkit_is_imported(package):
+    folder = Path(compare.__file__).parents[1] / package
+    for path in folder.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                top = name.split(".")[0]
+                assert top in {*sys.stdlib_module_names, "labkit", "numpy", "pandas"} or (
+                    package == "figures" and top in {"matplotlib", "seaborn", "IPython"}
+                ), (path, name)
+                allowed = ("labkit.compare", f"labkit.{package}")
+                assert top != "labkit" or name == "labkit" or name.startswith(allowed), (path, name)

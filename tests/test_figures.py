@@ -1,0 +1,214 @@
+"""Figures: drawn from forged records, legible, described by their own numbers, leaving no trace."""
+
+import io
+import itertools
+import json
+import subprocess
+import sys
+import types
+
+import IPython.display
+import matplotlib
+import numpy as np
+import pytest
+from forged import SYNTHETIC, forged
+from PIL import Image
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from labkit import compare, figures
+
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+GROUPS = {"vehicles": ["airplane", "automobile", "ship", "truck"],
+          "animals": ["bird", "cat", "deer", "dog", "frog", "horse"]}  # fmt: skip
+SMALL, LARGE = forged("002-M1", 0.381), forged("002-M2", 0.61, seconds=2400.0)
+PIXELS = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16)).astype(np.uint8)
+LABELS = np.arange(8)
+GUESSES = np.array([0, 1, 2, 3, 5, 6, 7, 8])
+
+MASKS = {"stage 1": np.full((8, 4, 4), 0.5), "2": PIXELS[:, 0] / 255}
+
+
+def fake_data(synthetic=True):
+    train = types.SimpleNamespace(images=PIXELS, labels=LABELS)
+    return types.SimpleNamespace(train=train, classes=CLASSES, name="toy", synthetic=synthetic)
+
+
+def comparison(runs):
+    titles = {"002-M1": "MNIST net", "002-M2": "MBN", "002-C1": "control"}
+    return compare.table(titles, runs, {"002-M2": [LARGE]}, compare.published(report="002"))
+
+
+# each with what its alternative text must say
+DRAWN = {
+    "curves": (lambda: figures.curves([SMALL, LARGE]), ["38.1 %", "61.0 %", "002-M2", "epoch 6"]),
+    "curves of one": (lambda: figures.curves(SMALL), ["38.1 %", "test loss 2.40"]),
+    "bars": (
+        lambda: figures.bars(comparison({"002-M1": [SMALL, forged("002-M1", 0.39, seed=1)]})),
+        ["published 38.1 %", "n = 2", "recorded at full 61.0 %"],
+    ),
+    "cost": (lambda: figures.accuracy_against_cost([SMALL, LARGE]), ["40 min", "61.0 %"]),
+    "memory": (lambda: figures.accuracy_against_cost(SMALL, "memory"), ["6.4"]),
+    "ablation": (
+        lambda: figures.ablation({"log": {1560: 0.5157, 50000: 0.9192}, "ours": {1560: 0.5}}),
+        ["51.6 % at 1,560", "91.9 % at 50,000", "ours: 50.0 %"],
+    ),
+    "schedule": (
+        lambda: figures.schedule([0.0, 5e-4, 1e-3, 5e-4, 0.0], 2),
+        ["highest 0.001 at epoch 1", "5 steps"],
+    ),
+    "confusion": (lambda: figures.confusion(LARGE, CLASSES), ["61.0 %", "2,000", "mistaken"]),
+    "confusion of groups": (lambda: figures.confusion(LARGE, CLASSES, GROUPS), ["vehicles", "%"]),
+    "agreement": (lambda: figures.agreement(SMALL, LARGE), ["both right 38.1 %", "2,000"]),
+    "partition": (lambda: figures.partition(GROUPS), ["vehicles with 4", "10 classes"]),
+    "gallery": (
+        lambda: figures.gallery(PIXELS, LABELS, GUESSES, CLASSES, "MBN's answers"),
+        ["4 of 8", "deer taken for dog", "airplane right"],
+    ),
+    "samples": (lambda: figures.samples(fake_data(), 4), ["synthetic", "airplane", "16 × 16"]),
+    "augment": (
+        lambda: figures.augment_grid(PIXELS, {"set1": 1 - PIXELS / 255.0}),
+        ["set1 changes a pixel by", "6 images"],
+    ),
+    "attention": (
+        lambda: figures.attention(
+            PIXELS, {"stage 1": np.full((8, 4, 4), 0.5), "2": PIXELS[:, 0] / 255}
+        ),
+        ["stage 1 4 × 4, mean 0.50", "2 16 × 16"],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return {name: draw() for name, (draw, _) in DRAWN.items()}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_alternative_text_holds_the_numbers(drawn, name):
+    text = figures.alt(drawn[name])
+    assert len(text) >= 30
+    for part in DRAWN[name][1]:
+        assert part in text
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_picture_is_opaque_white_and_not_empty(drawn, name):
+    image = Image.open(io.BytesIO(figures.png(drawn[name])))
+    pixels = np.asarray(image.convert("RGBA"))
+    assert (pixels[..., 3] == 255).all()
+    assert (pixels[[0, 0, -1, -1], [0, -1, 0, -1], :3] == 255).all()
+    assert 300 < image.width < 1500
+    assert (pixels[..., :3] < 128).any()
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_words_run_into_others(drawn, name, monkeypatch):
+    written, draw = [], Text.draw
+
+    def write(text, renderer):
+        if text.get_visible() and text.get_text().strip() and not text.get_rotation():
+            written.append((text.get_text(), text.get_window_extent(renderer)))
+        draw(text, renderer)
+
+    FigureCanvasAgg(drawn[name]).draw()  # the layout settles
+    monkeypatch.setattr(Text, "draw", write)
+    FigureCanvasAgg(drawn[name]).draw()
+    assert written
+    for (text, box), (other, second) in itertools.combinations(written, 2):
+        wide = min(box.x1, second.x1) - max(box.x0, second.x0)
+        high = min(box.y1, second.y1) - max(box.y0, second.y0)
+        assert wide < 2 or high < 2, f"{text!r} lies over {other!r}"
+
+
+def test_no_figure_stays_open_and_no_setting_stays_changed(drawn):
+    before = dict(matplotlib.rcParams)
+    figures.curves(SMALL)
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_synthetic_data_are_marked():
+    fake = forged(data=SYNTHETIC)
+    for figure in (figures.curves(fake), figures.confusion(fake, CLASSES),
+                   figures.agreement(fake, fake), figures.accuracy_against_cost(fake)):  # fmt: skip
+        titles = " ".join(axes.get_title(loc="left") for axes in figure.axes)
+        assert "synthetic" in titles
+
+
+def test_synthetic_results_never_stand_beside_published_ones():
+    figure = figures.bars(comparison({"002-M1": [forged("002-M1", 0.99, data=SYNTHETIC)]}))
+    assert "synthetic data and not drawn" in figures.alt(figure)
+    assert "99" not in figures.alt(figure)
+    assert max(patch.get_width() for patch in figure.axes[0].patches) == pytest.approx(61.0)
+
+
+def test_no_two_of_many_runs_look_alike():
+    figure = figures.accuracy_against_cost([forged(f"003-W{i}", 0.4 + 0.01 * i) for i in range(20)])
+    looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines}
+    assert len(looks) == 20
+
+
+def test_curves_cope_with_what_a_run_may_lack():
+    bare = forged(epochs=1)
+    del bare["rows"][0]["val_top1"], bare["rows"][0]["val_loss"]
+    assert "validation" not in figures.alt(figures.curves(bare))
+    watched = forged()
+    for row in watched["rows"]:
+        row["test_top1"], row["test_loss"] = row.pop("val_top1"), row.pop("val_loss")
+    (legend,) = figures.curves(watched).legends
+    assert "test, after each epoch" in [text.get_text() for text in legend.texts]
+    run = types.SimpleNamespace(record=SMALL)
+    assert figures.alt(figures.curves(run)) == figures.alt(figures.curves([SMALL]))
+    same_row = figures.alt(figures.curves([SMALL, forged("002-M1", 0.39, seed=1)]))
+    assert "002-M1, seed 0" in same_row
+    assert "002-M1, seed 1" in same_row
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: figures.curves([]), "no record"),
+        (lambda: figures.gallery(PIXELS[:, :1], LABELS, GUESSES, CLASSES), "N, 3, H, W"),
+        (lambda: figures.gallery(PIXELS[:0], [], [], CLASSES), "no image to draw"),
+        (lambda: figures.accuracy_against_cost(SMALL, "multiply_adds"), "multiply_adds"),
+        (lambda: figures.confusion(LARGE, CLASSES, {"some": CLASSES[:3]}), "'cat' is in none"),
+        (lambda: figures.bars(comparison({}), "coarse_top1"), "coarse_top1"),
+    ],
+)
+def test_errors_say_what_is_wrong(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
+    assert plt.get_fignums() == []
+
+
+def test_a_missing_seaborn_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "seaborn", None)
+    with pytest.raises(ImportError, match=r"labkit\[book\]"):
+        figures.curves(SMALL)
+
+
+def test_show_puts_the_text_into_the_output_metadata(monkeypatch):
+    shown = {}
+    monkeypatch.setattr(
+        IPython.display, "display", lambda data, **rest: shown.update(rest, data=data)
+    )
+    figure = figures.curves(SMALL)
+    figures.show(figure)
+    assert shown["metadata"] == {"image/png": {"alt": figures.alt(figure)}}
+    assert shown["data"]["image/png"].startswith(b"\x89PNG")
+    assert shown["data"]["text/plain"] == figures.alt(figure)
+    json.dumps(shown["metadata"])
+
+
+def test_importing_figures_imports_neither_torch_nor_seaborn():
+
+    code = (
+        "import sys, labkit.figures; print({'torch', 'seaborn', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
