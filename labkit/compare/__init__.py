@@ -31,7 +31,8 @@ from labkit.compare.values import (
 )
 
 __all__ = [
-    "SPREAD", "Agreement", "Claim", "Value", "Verdict", "agreement", "at_budget", "below", "decode", "describe",
-    "elapsed", "higher", "judge", "lower", "mean_and_spread", "measure", "measured", "monotone", "overlap",
-    "peak_at", "published", "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
+    "SPREAD", "Agreement", "Claim", "Value", "Verdict", "agreement", "at_budget", "below", "decode",
+    "describe", "elapsed", "higher", "judge", "lower", "mean_and_spread", "measure", "measured",
+    "monotone", "overlap", "peak_at", "published", "ranking", "ratio", "t_quantile", "table",
+    "verdicts", "within",
 ]  # fmt: skip

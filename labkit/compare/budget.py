@@ -55,7 +55,9 @@ def _line(group, epochs: int | None, seconds: float | None, metric: str) -> list
     reason = CUT if cut else ENDED
     if not all(done) or any(metric not in record["rows"][0] for record in group):
         return ["", "", "", reason]
-    ends = [(n, elapsed(r)[n - 1], r["rows"][n - 1][metric]) for n, r in zip(done, group, strict=True)]
+    ends = [
+        (n, elapsed(r)[n - 1], r["rows"][n - 1][metric]) for n, r in zip(done, group, strict=True)
+    ]
     marks = "synthetic" if any(record["data"]["synthetic"] for record in group) else ""
     names = ("epochs", "seconds", metric)
     return [

@@ -20,5 +20,6 @@ from labkit.figures.pictures import attention, augment_grid, gallery, samples
 
 __all__ = [
     "ablation", "accuracy_against_cost", "agreement", "alt", "attention", "augment_grid", "bars",
-    "confusion", "curves", "gallery", "over_time", "partition", "png", "samples", "schedule", "show", "theme",
+    "confusion", "curves", "gallery", "over_time", "partition", "png", "samples", "schedule",
+    "show", "theme",
 ]  # fmt: skip

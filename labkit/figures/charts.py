@@ -114,7 +114,7 @@ def ablation(
     *,
     over: str = "training images",
 ):
-    """Accuracy over the number of training images, or of what `over` says, on a log axis; the Figure.
+    """Accuracy over the number of training images, or of whatever `over` names; the Figure.
 
     `lines` maps a name (such as "published", "author's log", "this run") to {images: accuracy as
     a fraction}.
