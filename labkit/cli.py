@@ -14,6 +14,9 @@ from typing import Any
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 all verified, 1 a run failed, 2 bad input, 3 data missing or wrong,
     130 interrupted, 143 terminated."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a locale without UTF-8 turns no word into an error
+            stream.reconfigure(errors="backslashreplace")
     arguments = parser().parse_args(argv)
     from labkit.files import DataError
     from labkit.parameters import InputError

@@ -80,7 +80,6 @@ def provenance_box(executed: Notebook) -> str:
         "Executed": about["executed"],
         "Code": f"commit `{about['commit']}`{dirty}" if about["commit"] else "not a git checkout",
         "Versions": ", ".join(f"{name} {number}" for name, number in about["versions"].items()),
-        "Runs": "<br>".join(_run_line(run) for run in told.get("records", ())),
     }
     preset = f"preset {values['preset']}, " if "preset" in values else ""
     title = f"Where these results come from: {preset}{kind}{about['executed'][:10]}"
@@ -172,13 +171,10 @@ def _data_line(data: Mapping[str, Any]) -> str:
     if not data:
         return ""
     counts = f"{data['train']:,} training and {data['test']:,} test images"
-    published = f" (published: {data['published_train']:,} and {data['published_test']:,})"
+    whole = (data["published_train"], data["published_test"])
+    published = f" (published: {whole[0]:,} and {whole[1]:,})" if whole[0] != data["train"] else ""
     digest = f"SHA-256 `{data['sha256'][:16]}`"
     return f"{data['name']}, {counts}{published}, {data['source']}, {digest}"
-
-
-def _run_line(run: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in run.items())
 
 
 def _place_alt(cell: dict[str, Any]) -> None:

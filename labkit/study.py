@@ -43,6 +43,12 @@ class Report:
             lines.append(f"        a subset: the published set has {data.published[0]:,} images")
         return "\n".join(lines)
 
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        """The text, and beside it what the book's provenance box tells: data and device."""
+        target = device.pick_device(self.device)
+        card = device.device_card(target, device.use_bf16("auto", target))
+        return {"text/plain": repr(self)}, {"labkit": {"data": self.data.card(), "device": card}}
+
     @functools.cached_property
     def data(self) -> Data:
         return load(self._dataset(self.study.dataset))

@@ -236,7 +236,7 @@ def test_nothing_survives_a_killed_runner(make):
 @pytest.mark.faults
 @pytest.mark.slow
 def test_a_hostile_locale_changes_nothing(make):
-    path = make("import locale; print(note, locale.getpreferredencoding())")
+    path = make("# \u00e9\nimport locale; print(note, locale.getpreferredencoding())")
     done = subprocess.run(
         [sys.executable, "-m", "labkit", "run", str(path), "-o", str(out_of(path)), "-p",
          "note=\u00e9"],
