@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import lzma
 import os
 import struct
 import tarfile
@@ -43,6 +44,8 @@ def tar_members(
                     _check_size(path, member.name, member.size, sizes[member.name], exact)
                     found[member.name] = archive.extractfile(member).read()
                     _check_size(path, member.name, len(found[member.name]), member.size, True)
+        while bounded.read(1 << 20):
+            pass  # to the end, where gzip keeps its checksum
     missing = [name for name in sizes if name not in found]
     if missing and exact:
         raise DataError(f"{path} has no member {missing[0]!r}; it is not the archive it should be")
@@ -94,8 +97,8 @@ class _Bounded:
 
 @contextlib.contextmanager
 def _explain_archive(path: str | Path) -> Iterator[None]:
-    damage = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile,
-              struct.error, NotImplementedError, ValueError, OverflowError)  # fmt: skip
+    damage = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+              EOFError, OSError, OverflowError, NotImplementedError, ValueError)  # fmt: skip
     try:
         yield
     except damage as error:

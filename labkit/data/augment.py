@@ -192,7 +192,7 @@ def _blur(images: Tensor, generator: Generator) -> Tensor:
     size, channels, height, width = images.shape
     planes = F.pad(images, (2, 2, 2, 2), mode="reflect").reshape(1, -1, height + 4, width + 4)
     weight = kernels.repeat_interleave(channels, 0).unsqueeze(1)  # each plane has its own
-    return F.conv2d(planes, weight, groups=size * channels).view(images.shape)
+    return F.conv2d(planes, weight, groups=size * channels).reshape(images.shape)
 
 
 AUGMENTS: dict[str, Augment] = {
