@@ -31,7 +31,7 @@ def judge(claim, *groups):
 def test_every_metric_is_read_or_absent(metric):
     full = forged(best_test={"epoch": 3, "top1": 0.41})
     value = compare.measure(full, metric)
-    assert value is None or value > 0
+    assert value is None or value >= 0
     assert compare.describe(metric, value or 0.0)
     bare = forged(epochs=1, best_test=None, train_clean=None)
     del bare["rows"][0]["val_top1"], bare["rows"][0]["val_loss"]
@@ -130,6 +130,28 @@ def test_lower_is_the_other_way_round():
     good, bad = forged(B, test={**forged()["test"], "loss": 1.7}), forged(A)
     assert judge(compare.lower(B, A), [good], [bad]).verdict == "holds"
     assert judge(compare.lower(A, B), [bad], [good]).verdict == "fails"
+
+
+def test_no_better_leaves_room_for_noise():
+    claim = compare.no_better(B, A)
+    assert judge(claim, seeds(B, 0.40), seeds(A, 0.42)).verdict == "holds"
+    assert judge(claim, seeds(B, 0.43), seeds(A, 0.42)).verdict == "undecided"
+    assert judge(claim, seeds(B, 0.50), seeds(A, 0.42)).verdict == "fails"
+    close = judge(claim, seeds(B, 0.421, 0.422, 0.423), seeds(A, 0.419, 0.42, 0.421))
+    assert close.verdict == "holds"
+
+
+def test_the_best_epoch_is_found_and_what_was_lost_after_it():
+    record = forged(epochs=4)
+    for row, score in zip(record["rows"], (0.1, 0.5, 0.4, 0.3), strict=True):
+        row["val_top1"] = score
+    assert compare.measure(record, "best_epoch") == 2
+    assert compare.measure(record, "best_epoch_share") == 0.5
+    assert compare.measure(record, "decay_top1") == pytest.approx(0.2)
+    record["rows"][-1]["test_top1"] = 0.6
+    for row in record["rows"][:-1]:
+        row["test_top1"] = 0.0
+    assert compare.measure(record, "best_epoch") == 4
 
 
 def test_ratios_have_limits():

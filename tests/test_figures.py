@@ -30,6 +30,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16)).astype(np.uin
 LABELS = np.arange(8)
 GUESSES = np.array([0, 1, 2, 3, 5, 6, 7, 8])
 
+LONG = [f"{name}, European fire salamander" for name in CLASSES]
 MASKS = {"stage 1": np.full((8, 4, 4), 0.5), "2": PIXELS[:, 0] / 255}
 
 
@@ -68,6 +69,10 @@ DRAWN = {
     "gallery": (
         lambda: figures.gallery(PIXELS, LABELS, GUESSES, CLASSES, "MBN's answers"),
         ["4 of 8", "deer taken for dog", "airplane right"],
+    ),
+    "gallery of long names": (
+        lambda: figures.gallery(PIXELS, LABELS, GUESSES, LONG),
+        ["deer, European fire salamander taken for"],
     ),
     "samples": (lambda: figures.samples(fake_data(), 4), ["synthetic", "airplane", "16 × 16"]),
     "augment": (
@@ -161,12 +166,25 @@ def test_curves_cope_with_what_a_run_may_lack():
     for row in watched["rows"]:
         row["test_top1"], row["test_loss"] = row.pop("val_top1"), row.pop("val_loss")
     (legend,) = figures.curves(watched).legends
-    assert "test, after each epoch" in [text.get_text() for text in legend.texts]
+    assert "test, each epoch" in [text.get_text() for text in legend.texts]
     run = types.SimpleNamespace(record=SMALL)
     assert figures.alt(figures.curves(run)) == figures.alt(figures.curves([SMALL]))
     same_row = figures.alt(figures.curves([SMALL, forged("002-M1", 0.39, seed=1)]))
     assert "002-M1, seed 0" in same_row
     assert "002-M1, seed 1" in same_row
+
+
+def test_a_system_has_a_line_for_each_of_its_models():
+    rows = [row | {"part": part} for part in ("coarse", "fine0") for row in SMALL["rows"]]
+    rows = [{k: v for k, v in row.items() if "val" not in k} for row in rows]
+    system = {**SMALL, "rows": rows, "test": {**SMALL["test"], "loss": None}}
+    figure = figures.curves(system)
+    (legend,) = figure.legends
+    titles = ["002-M1 coarse", "002-M1 fine0", "training", "test, at the end"]
+    assert [text.get_text() for text in legend.texts] == titles
+    assert "002-M1 as a whole: final test accuracy 38.1 %." in figures.alt(figure)
+    assert compare.measure(system, "train_top1") is None
+    assert compare.measure(system, "test_loss") is None
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,14 @@ def lower(a: str, b: str, *, metric: str = "test_loss", **named: str) -> Claim:
     return _claim("lower", (a, b), metric, text, {}, named)
 
 
+def no_better(
+    a: str, b: str, *, metric: str = "test_top1", tolerance: float = 1.5, **named: str
+) -> Claim:
+    """a is not ahead of b by more than `tolerance` (points for accuracies)."""
+    text = f"{a} has no higher {label(metric)} than {b}, give or take {_gap(metric, tolerance)}"
+    return _claim("no_better", (a, b), metric, text, {"tolerance": tolerance}, named)
+
+
 def ratio(
     a: str,
     b: str,
@@ -192,6 +200,15 @@ def _judge_lower(claim: Claim, records: Rows, spread: float) -> tuple[str, str]:
     return _side(-gap, half), _compared(claim.metric, records, a, b, gap, half)
 
 
+def _judge_no_better(claim: Claim, records: Rows, spread: float) -> tuple[str, str]:
+    a, b = claim.rows
+    gap, half = _difference(records, a, b, claim.metric, spread)
+    room = claim.numbers["tolerance"] / (100 if fraction(claim.metric) else 1)
+    verdict = UNDECIDED if gap - half <= room else FAILS
+    verdict = HOLDS if gap <= 0 or gap + half <= room else verdict
+    return verdict, _compared(claim.metric, records, a, b, gap, half)
+
+
 def _judge_ratio(claim: Claim, records: Rows, spread: float) -> tuple[str, str]:
     a, b = claim.rows
     means = [mean_and_spread(measured(records[row], claim.metric))[0] for row in claim.rows]
@@ -277,6 +294,7 @@ def _judge_overlap(claim: Claim, records: Rows, spread: float) -> tuple[str, str
 JUDGES: dict[str, Callable[[Claim, Rows, float], tuple[str, str]]] = {
     "higher": _judge_higher,
     "lower": _judge_lower,
+    "no_better": _judge_no_better,
     "ratio": _judge_ratio,
     "ranking": _judge_ranking,
     "monotone": _judge_monotone,

@@ -30,10 +30,13 @@ READERS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
     "images_per_second": lambda r: r["images_per_second"],
     "peak_memory_mb": lambda r: r["peak_memory_mb"],
     "epochs": lambda r: len(r["rows"]) or None,
+    "best_epoch": lambda r: _best(r, "epoch"),
+    "best_epoch_share": lambda r: _best(r, "share"),
+    "decay_top1": lambda r: _best(r, "decay"),
     "parameters": lambda r: r["parameters"]["total"],
     "trainable": lambda r: r["parameters"]["trainable"],
-    # the report's "MB" are KiB divided by 1000, and its models are fp32
-    "memory_report_unit": lambda r: 4 * r["parameters"]["total"] / 1024 / 1000,
+    # the "MB" of report 000 are KiB divided by 1000, and its models are fp32
+    "memory_report_unit": lambda r: 4 * r["parameters"]["trainable"] / 1024 / 1000,
 }
 LABELS = {
     "test_top1": "test top-1",
@@ -48,6 +51,9 @@ LABELS = {
     "train_clean_top1": "training top-1 (clean)",
     "train_clean_loss": "training loss (clean)",
     "coarse_top1": "coarse top-1",
+    "best_epoch": "best epoch",
+    "best_epoch_share": "best epoch as a share of the run",
+    "decay_top1": "accuracy lost after the best epoch",
     "seconds": "training time",
     "seconds_per_epoch": "seconds an epoch",
     "images_per_second": "images a second",
@@ -214,4 +220,16 @@ def _duration(seconds: float) -> str:
 
 
 def _last(record: Mapping[str, Any], name: str) -> float | None:
-    return record["rows"][-1].get(name) if record["rows"] else None
+    """The value after the last epoch; None for a system, whose rows belong to several models."""
+    rows = record["rows"]
+    return rows[-1].get(name) if rows and "part" not in rows[-1] else None
+
+
+def _best(record: Mapping[str, Any], what: str) -> float | None:
+    """Of the epoch that scored highest on the test set, or else on the validation split."""
+    for name in ("test_top1", "val_top1"):
+        if (last := _last(record, name)) is not None:
+            best = max(record["rows"], key=lambda row: row[name])
+            share = best["epoch"] / len(record["rows"])
+            return {"epoch": best["epoch"], "share": share, "decay": best[name] - last}[what]
+    return None

@@ -30,7 +30,7 @@ def gallery(
     images, labels, predictions = _pixels(images), _whole(labels), _whole(predictions)
     right = labels == predictions
     captions = [
-        _word(classes[label]) if hit else f"✗ {_word(classes[guess])}\n(is {_word(classes[label])})"
+        _fit(classes[label]) if hit else f"✗ {_fit(classes[guess])}\n(is {_fit(classes[label])})"
         for label, guess, hit in zip(labels, predictions, right, strict=True)
     ]
     colours = [RIGHT if hit else WRONG for hit in right]
@@ -60,7 +60,8 @@ def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None =
     heading = title or f"{data.name}: {len(chosen)} of {len(data.classes)} classes"
     if data.synthetic and "synthetic" not in heading:
         heading += " (synthetic)"
-    figure = _grid(images, words, heading, columns=columns)
+    captions = [_fit(word) for word in words]
+    figure = _grid(images, captions, heading, columns=columns)
     size = f"{images.shape[2]} × {images.shape[1]} pixels"
     return described(figure, f"{heading}. One training image each, {size}: {', '.join(words)}.")
 
@@ -177,6 +178,11 @@ def _pixels(images: Any) -> np.ndarray:
 
 def _whole(numbers: Any) -> np.ndarray:
     return np.asarray(numbers).astype(np.int64)
+
+
+def _fit(name: str) -> str:
+    """A class name in lines that fit above an image."""
+    return textwrap.fill(_word(name), 18)
 
 
 def _word(name: str) -> str:
