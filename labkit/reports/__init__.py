@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 
 from labkit.parameters import InputError
-from labkit.reports import keras_vs_mbn
+from labkit.reports import keras_vs_mbn, simplenet_resnext_wrn
 from labkit.reports.rows import PRESETS, Row, Study
 
-REPORTS: dict[str, Study] = {study.STUDY.name: study.STUDY for study in (keras_vs_mbn,)}
+_STUDIES = (keras_vs_mbn, simplenet_resnext_wrn)
+REPORTS: dict[str, Study] = {study.STUDY.name: study.STUDY for study in _STUDIES}
 
 __all__ = ["PRESETS", "REPORTS", "Row", "Study", "find_row", "find_study"]
 

@@ -1,0 +1,236 @@
+"""Report 003: SimpleNet, small ResNeXts and wide ResNets on CIFAR-100, six hours for each.
+
+The report is four weekly submissions of a course. It states the architectures, he_normal and Adam
+for the ResNeXts, no augmentation, six hours a model, an early stopper for the wide ResNets, and
+10 and 50 epochs for SimpleNet. It leaves open: batch, learning rate, pixel scaling, epochs of
+every other row, the stopper's patience, what it watched, cardinality, and the ResNeXt head.
+
+We chose, once for all rows: Keras's Adam at a constant 1e-3, batch 128, pixels in [0, 1], no
+augmentation, 5,000 training images held out for everything that must be watched. Where epochs are
+not stated a run has SimpleNet's 50; the stopper waits 5 epochs for a better validation loss and
+keeps the last weights, as Keras does unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from labkit.compare import higher, monotone, peak_at, ranking
+from labkit.recipe import Recipe
+from labkit.reports.rows import Row, Study
+
+KERAS = Recipe(
+    dataset="cifar100",
+    model="simplenet",
+    epochs=50,
+    batch=128,
+    optimizer="adam",
+    optimizer_options={"eps": 1e-7},
+    lr=1e-3,
+    normalise="unit",
+    validation=5000,
+)
+RESNEXT = KERAS.replace(model="resnext29_32x4d")
+LINEAR = {"relu_logits": False}  # the dense layer's outputs as they are
+PATIENCE = 5
+
+# what the papers do instead, within 50 epochs: milestones are their own shares of the run
+SIMPLENET_PAPER = KERAS.replace(
+    optimizer="adadelta",
+    optimizer_options={"rho": 0.9, "eps": 1e-3, "weight_decay": 1e-3},
+    lr=0.1,
+    schedule="step",
+    milestones=tuple(epoch / 550 for epoch in (100, 190, 306, 390, 440, 540)),
+    augment="crop_flip",
+    normalise="standard",
+)
+WRN_PAPER = KERAS.replace(
+    model="wrn16_4",
+    optimizer="sgd",
+    optimizer_options={"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+    lr=0.1,
+    schedule="step",
+    milestones=(0.3, 0.6, 0.8),
+    gamma=0.2,
+    augment="crop_flip",
+    normalise="standard",
+)
+
+LESSON = {"train_size": 4000, "validation": 1000, "test_size": 2000, "epochs": 8}
+TINY = {"train_size": 200, "validation": 100, "test_size": 100}
+# the widest nets only show that they run: one image a class, nothing held out
+HEAVY = {"train_size": 100, "test_size": 100, "epochs": 1}
+
+# row, model, N, k; the report's WideResnet1 to WideResnet6
+WIDE = (
+    ("003-W1", "wrn16_2", 2, 2),
+    ("003-W2", "wrn16_4", 2, 4),
+    ("003-W3", "wrn16_8", 2, 8),
+    ("003-W4", "wrn16_16", 2, 16),
+    ("003-W5", "wrn28_2", 4, 2),
+    ("003-W6", "wrn28_4", 4, 4),
+)
+WIDE_LESSON = ("003-W1", "003-W2", "003-W5")
+# row, channels as the report prints them
+SMALL = (
+    ("1", "init: 32; 1: 32, 16; 2: 16, 8"),
+    ("2", "init: 64; 1: 64, 32; 2: 32, 16; 3: 16, 8"),
+    ("3", "init: 16; 1: 16, 8; 2: 8, 4; 3: 4, 4"),
+)
+
+
+def _wide(*, stopped: bool) -> tuple[Row, ...]:
+    """The six wide ResNets, under the early stopper or with a fixed number of epochs."""
+    rows = []
+    for name, model, blocks, k in WIDE:
+        light = name in WIDE_LESSON
+        smoke: Mapping[str, Any] = TINY if light else HEAVY
+        recipe = KERAS.replace(model=model, patience=PATIENCE if stopped else 0)
+        rows.append(
+            Row(
+                id=name if stopped else f"{name}F",
+                title=f"WideResnet{name[-1]}, N = {blocks}, k = {k}"
+                + ("" if stopped else ", a fixed number of epochs"),
+                full=recipe,
+                lesson=LESSON if light and stopped else None,
+                smoke={**smoke, "patience": PATIENCE} if light and stopped else smoke,
+                optional=not stopped,
+                note="" if stopped else "control: the same run without the early stopper",
+            )
+        )
+    return tuple(rows)
+
+
+def _small(reading: str) -> tuple[Row, ...]:
+    """ResNext1 to ResNext3 in reading A (paths share c/2 channels) or B (32 paths of 4)."""
+    first = reading == "a"
+    return tuple(
+        Row(
+            id=f"003-X{number}" + ("" if first else "B"),
+            title=f"ResNext{number} ({channels})" + ("" if first else ", 32 paths of 4 channels"),
+            full=RESNEXT.replace(model=f"resnext{number}_{reading}"),
+            lesson=LESSON if first else None,
+            smoke=TINY,
+            optional=not first,
+            note="" if first else "control: the other reading of what the report leaves open",
+        )
+        for number, channels in SMALL
+    )
+
+
+STUDY = Study(
+    id="003",
+    name="simplenet_resnext_wrn",
+    title="SimpleNet, small ResNeXts and wide ResNets, six hours each",
+    notebook="04_simplenet_resnext_wrn",
+    rows=(
+        Row(
+            id="003-S10",
+            title="SimpleNet, 10 epochs",
+            full=KERAS.replace(epochs=10),
+            lesson={**LESSON, "epochs": 2},
+            smoke={**TINY, "epochs": 1},
+        ),
+        Row(id="003-S50", title="SimpleNet, 50 epochs", full=KERAS, lesson=LESSON, smoke=TINY),
+        Row(
+            id="003-X0",
+            title="ResNeXt with 64 filters, 10 epochs",
+            full=RESNEXT.replace(epochs=10, watch_test=True),
+            smoke=HEAVY,
+            note="read as ResNeXt-29 (32x4d); the report prints its best score so far",
+        ),
+        *_small("a"),
+        *_wide(stopped=True),
+        Row(
+            id="003-R2",
+            title="Res2NeXt-29 (6c x 24w x 4s), 10 epochs",
+            full=RESNEXT.replace(model="res2next29_6c24w4s", epochs=10),
+            smoke=HEAVY,
+            optional=True,
+            note="announced by the report, which ran out of time; no published number",
+        ),
+        *_small("b"),
+        Row(
+            id="003-X2L",
+            title="ResNext2 without the ReLU on its logits",
+            full=RESNEXT.replace(model="resnext2_a", options=LINEAR),
+            lesson=LESSON,
+            smoke=TINY,
+            optional=True,
+            note="control: the same net with plain logits",
+        ),
+        Row(
+            id="003-X0L",
+            title="ResNeXt-29 (32x4d), 50 epochs",
+            full=RESNEXT,
+            smoke=HEAVY,
+            optional=True,
+            note="control: channels double from stage to stage instead of halving",
+        ),
+        *_wide(stopped=False),
+        Row(
+            id="003-S50P",
+            title="SimpleNet, 50 epochs of its authors' recipe",
+            full=SIMPLENET_PAPER,
+            smoke=TINY,
+            optional=True,
+            note="control: Adadelta, steps, weight decay, crops and flips",
+        ),
+        Row(
+            id="003-W2P",
+            title="WRN-16-4, 50 epochs of its authors' recipe",
+            full=WRN_PAPER,
+            smoke=TINY,
+            optional=True,
+            note="control: SGD, steps, weight decay, crops and flips",
+        ),
+    ),
+    claims=(
+        ranking(
+            ("003-S50", "003-W6", "003-X2"),
+            id="families",
+            text="SimpleNet is ahead of the best wide ResNet, and that of the best small ResNeXt",
+        ),
+        higher("003-W5", "003-X2", points=11.64, id="worst wide above best ResNeXt"),
+        higher("003-S50", "003-S10", points=15.22, id="more epochs"),
+        peak_at(
+            ("003-W1", "003-W2", "003-W3", "003-W4"),
+            "003-W2",
+            id="width, stopped early",
+            text="with two blocks a group, accuracy rises with the width up to k = 4, then falls",
+        ),
+        monotone(
+            ("003-W1F", "003-W2F", "003-W3F", "003-W4F"),
+            "rising",
+            id="width, fixed epochs",
+            text="with a fixed number of epochs accuracy would rise with the width throughout",
+        ),
+        higher(
+            "003-W4F",
+            "003-W4",
+            id="the early stopper",
+            text="the early stopper cost the widest net accuracy",
+        ),
+        higher("003-W6", "003-W5", points=4.07, id="width at N = 4"),
+        higher("003-W6", "003-W2", points=1.12, id="depth at k = 4"),
+        higher("003-W1", "003-W5", points=2.12, id="depth at k = 2"),
+        ranking(
+            ("003-X2", "003-X1", "003-X3"),
+            id="small ResNeXts",
+            text="more and wider ResNeXt stages are better: ResNext2, ResNext1, ResNext3",
+        ),
+        higher(
+            "003-X0L",
+            "003-X2",
+            id="halving",
+            text="halving the channels holds the small ResNeXts back: doubling is better (ours)",
+        ),
+        higher(
+            "003-X2L",
+            "003-X2",
+            id="ReLU on the logits",
+            text="a ReLU on the logits costs accuracy (ours)",
+        ),
+    ),
+)
