@@ -52,9 +52,9 @@ def cifar_archive(path: Path, name: str, each: int = 1) -> Path:
 
 
 def torchvision_batch(key: bytes, labels: list[int], seed: int = 0) -> bytes:
-    """A batch as torchvision's folder has it: protocol 2, a dict of bytes, list and array."""
+    """A batch as torchvision's folder has it: a dict of bytes, list and array."""
     pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8)
-    return pickle.dumps({b"data": pixels, key: labels, b"batch_label": b"forged"}, protocol=2)
+    return pickle.dumps({b"data": pixels, key: labels, b"batch_label": b"forged"}, protocol=3)
 
 
 def jpeg(seed: int = 0, *, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> bytes:

@@ -163,10 +163,8 @@ def _fetch(known: Known, home: Path) -> Data:
     archive = known.archive
     path = home / archive.file
     try:
-        download(archive.url, path, size=archive.size, md5=archive.md5)
-    except PermissionError as error:
-        raise DataError(f"cannot write {path}; set LABKIT_DATA to a folder you may write to"
-                        ) from error  # fmt: skip
+        with prepared.explain_read_only(path):
+            download(archive.url, path, size=archive.size, md5=archive.md5)
     except DataError as error:
         raise DataError(
             f"{error}\n  {known.name} is not on this machine. By hand: download {archive.url}"

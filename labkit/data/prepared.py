@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,15 @@ def save(data: Data, home: Path) -> None:
         "test": len(data.test),
     }
     metadata = {"labkit": json.dumps(about, ensure_ascii=False)}
-    try:
+    with explain_read_only(path):
         write_atomic(path, safetensors.torch.save(_tensors(data), metadata))
+
+
+@contextlib.contextmanager
+def explain_read_only(path: Path) -> Iterator[None]:
+    """Turn "permission denied" and its like into a sentence about the data folder."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
