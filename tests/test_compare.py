@@ -222,6 +222,12 @@ def test_overlap_is_measured_against_independence():
     assert judge(claim, [one], [two]).verdict == "undecided"
 
 
+def test_overlap_of_other_test_images_is_undecided():
+    found = judge(compare.overlap(A, B), seeds(A, 0.4, images=100), seeds(B, 0.6, images=200))
+    assert found.verdict == "undecided"
+    assert "different test images" in found.evidence
+
+
 def test_what_has_not_run_is_said():
     claim = compare.higher(B, A)
     missing = compare.judge(claim, {A: seeds(A, 0.4)})
@@ -295,6 +301,12 @@ def test_no_gap_is_drawn_from_synthetic_data():
     assert "[synthetic]" in str(line(table(fake))["this run"])
     recorded = line(table(fake, {A: seeds(A, 0.39)}))
     assert recorded.gap == "+0.9 points (recorded)"
+
+
+def test_a_count_is_compared_whatever_the_data():
+    record = forged(B, data=SYNTHETIC, parameters={"total": 15795556, "trainable": 15786340})
+    found = compare.table({B: "MBN"}, {B: [record]}, {}, compare.published(B))
+    assert line(found, "parameters", row=B).gap == "equal (this run)"
 
 
 def test_less_than_the_whole_is_marked():

@@ -145,6 +145,19 @@ def test_synthetic_data_are_marked():
         assert "synthetic" in titles
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.gallery(PIXELS, LABELS, GUESSES, CLASSES, synthetic=True),
+        lambda: figures.augment_grid(PIXELS, {"flip": PIXELS}, synthetic=True),
+        lambda: figures.attention(PIXELS, MASKS, synthetic=True),
+        lambda: figures.ablation({"ours": {100: 0.5}}, synthetic=True),
+    ],
+)
+def test_pictures_of_bare_arrays_are_marked_on_request(draw):
+    assert "(synthetic data)" in figures.alt(draw())
+
+
 def test_synthetic_results_never_stand_beside_published_ones():
     figure = figures.bars(comparison({"002-M1": [forged("002-M1", 0.99, data=SYNTHETIC)]}))
     assert "synthetic data and not drawn" in figures.alt(figure)

@@ -18,6 +18,7 @@ from labkit.compare.values import (
     mean_and_spread,
     measure,
     measured,
+    same_images,
     t_quantile,
     welch,
 )
@@ -276,8 +277,10 @@ def _judge_below(claim: Claim, records: Rows, spread: float) -> tuple[str, str]:
 
 def _judge_overlap(claim: Claim, records: Rows, spread: float) -> tuple[str, str]:
     a, b = claim.rows
-    seeds = list(zip(records[a], records[b], strict=False))
-    found = [agreement(*pair) for pair in seeds]
+    pairs = [(x, y) for x, y in zip(records[a], records[b], strict=False) if same_images(x, y)]
+    if not pairs:
+        return UNDECIDED, f"{a} and {b} were scored on different test images."
+    found = [agreement(*pair) for pair in pairs]
     alike, expected, right, wrong = (
         100 * mean_and_spread([getattr(each, name) for each in found])[0]
         for name in ("alike", "expected", "both_right", "both_wrong")

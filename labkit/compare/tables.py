@@ -11,6 +11,7 @@ import pandas as pd
 
 from labkit.compare.claims import Rows
 from labkit.compare.values import (
+    EXACT,
     READERS,
     Value,
     fraction,
@@ -121,7 +122,8 @@ def _value(records: Sequence[Mapping[str, Any]], metric: str, *, best: bool) -> 
     if not values:
         return ""
     mean, spread = mean_and_spread(values)
-    return Value(metric, mean, spread, len(values), _mark(records))
+    mark = "" if metric in EXACT else _mark(records)  # a count is the model's, not the data's
+    return Value(metric, mean, spread, len(values), mark)
 
 
 def _mark(records: Sequence[Mapping[str, Any]]) -> str:

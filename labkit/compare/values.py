@@ -147,15 +147,21 @@ def agreement(a: Mapping[str, Any], b: Mapping[str, Any]) -> Agreement:
     Raises:
         ValueError: the records were scored on different test images.
     """
-    labels, other = decode(a["labels"]), decode(b["labels"])
-    if not np.array_equal(labels, other):
+    labels = decode(a["labels"])
+    if not same_images(a, b):
         raise ValueError(
             f"records {a['row']} and {b['row']} were scored on different test images"
-            f" ({len(labels):,} and {len(other):,}); compare records of one preset and data set"
+            f" ({len(labels):,} and {len(decode(b['labels'])):,}); compare records of one preset"
+            " and data set"
         )
     right_a, right_b = decode(a["predictions"]) == labels, decode(b["predictions"]) == labels
     shares = (right_a & right_b, right_a & ~right_b, ~right_a & right_b, ~right_a & ~right_b)
     return Agreement(*(float(share.mean()) for share in shares), images=len(labels))
+
+
+def same_images(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two records were scored on the same test images, as far as their labels tell."""
+    return np.array_equal(decode(a["labels"]), decode(b["labels"]))
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:

@@ -131,7 +131,11 @@ def synthetic(records: Sequence[Mapping[str, Any]]) -> bool:
 
 def titled(text: str, records: Sequence[Mapping[str, Any]]) -> str:
     """A title that says so where the data are synthetic."""
-    return f"{text} (synthetic data)" if synthetic(records) else text
+    return marked(text, synthetic(records))
+
+
+def marked(text: str, synthetic: bool) -> str:
+    return f"{text} (synthetic data)" if synthetic else text
 
 
 def marker(index: int) -> str:

@@ -17,6 +17,7 @@ from labkit.figures.canvas import (
     SOFT,
     as_records,
     described,
+    marked,
     marker,
     names,
     percent,
@@ -115,12 +116,14 @@ def ablation(
     title: str = "Fewer training images",
     *,
     over: str = "training images",
+    synthetic: bool = False,
 ):
     """Accuracy over the number of training images, or of whatever `over` names; the Figure.
 
     `lines` maps a name (such as "published", "author's log", "this run") to {images: accuracy as
-    a fraction}.
+    a fraction}; `synthetic` marks the title.
     """
+    title = marked(title, synthetic)
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(8, 4.5))
         for index, (what, points) in enumerate(lines.items()):

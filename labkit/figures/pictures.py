@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.figures.canvas import INK, described, theme
+from labkit.figures.canvas import INK, described, marked, theme
 
 RIGHT, WRONG = "#005a8c", "#9c3d00"  # the palette's blue and red-orange, dark enough to read
 
@@ -21,12 +21,15 @@ def gallery(
     title: str = "Test images",
     *,
     columns: int = 6,
+    synthetic: bool = False,
 ):
     """Images with what they are and what the model called them; the Figure.
 
-    `images` is uint8 [N, 3, H, W] (an array or a CPU tensor). A right answer has its class
-    in blue; a wrong one has a cross, the model's word and the true class in red-orange.
+    `images` is uint8 [N, 3, H, W] (an array or a CPU tensor). A right answer has its class in
+    blue; a wrong one has a cross, the model's word and the true class in red-orange.
+    `synthetic` marks the title, here and below.
     """
+    title = marked(title, synthetic)
     images, labels, predictions = _pixels(images), _whole(labels), _whole(predictions)
     right = labels == predictions
     captions = [
@@ -67,13 +70,19 @@ def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None =
 
 
 def augment_grid(
-    originals: Any, augmented: Mapping[str, Any], title: str = "Augmentation", *, columns: int = 6
+    originals: Any,
+    augmented: Mapping[str, Any],
+    title: str = "Augmentation",
+    *,
+    columns: int = 6,
+    synthetic: bool = False,
 ):
     """Each image as it is, and below it what every pipeline makes of it; the Figure.
 
     `originals` is [N, 3, H, W], uint8 or float in [0, 1]; `augmented` maps a pipeline's name to
     such images.
     """
+    title = marked(title, synthetic)
     rows = {"original": _pixels(originals)[:columns]}
     rows |= {name: _pixels(images)[:columns] for name, images in augmented.items()}
     figure = _rows(rows, title)
@@ -86,13 +95,19 @@ def augment_grid(
 
 
 def attention(
-    images: Any, masks: Mapping[str, Any], title: str = "Attention masks", *, columns: int = 6
+    images: Any,
+    masks: Mapping[str, Any],
+    title: str = "Attention masks",
+    *,
+    columns: int = 6,
+    synthetic: bool = False,
 ):
     """Images, and each attention stage's mask laid over them; the Figure.
 
     `images` is [N, 3, H, W]; `masks` maps a stage's name to arrays [N, h, w] in [0, 1] (the mean
     over channels), of any size.
     """
+    title = marked(title, synthetic)
     pixels = _pixels(images)[:columns]
     masks = {name: np.asarray(mask, np.float32)[:columns] for name, mask in masks.items()}
     low = min(mask.min() for mask in masks.values())
