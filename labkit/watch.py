@@ -20,6 +20,7 @@ import psutil
 from labkit import notebooks
 from labkit.notebooks import Notebook
 
+START_LIMIT = 300.0  # seconds until the first cell: imports and the kernel, on a busy machine
 GRACE = 10.0  # seconds that a notebook gets to end by itself once it is told to
 MARK = "LABKIT_RUNNER"  # in the environment of every process that a run starts
 FAILED_CELL, DEAD_KERNEL, NO_KERNEL = 1, 9, 10  # exit codes of `execute`
@@ -88,7 +89,7 @@ class Watch:
     def _should_stop(self, now: float) -> bool:
         if self.asked:
             self.reason = "interrupted" if self.asked[0] == signal.SIGINT else "terminated"
-        elif now - self.cell_started > self.timeout:
+        elif now - self.cell_started > (self.timeout if self.cell >= 0 else START_LIMIT):
             self.reason = "timed out"
         return bool(self.reason)
 
