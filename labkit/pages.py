@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from labkit import compare, records
@@ -97,11 +97,20 @@ def parameter_table() -> str:
     return markdown(["name", "type", "default", "takes", "meaning"], rows)
 
 
-def results(found: Iterable[Record], stale: Mapping[str, str]) -> str:
-    """The results page's tables: each report against its records, its claims, the records."""
+def results(found: Iterable[Record], stale: Mapping[str, str], shown: Collection[str] = ()) -> str:
+    """The results page's tables: each report against its records, its claims, the records.
+
+    Arguments:
+        stale: path of each stale record, and why.
+        shown: the notebooks that are pages of this book; they are linked to.
+    """
     found = list(found)
-    parts = [_study(study, [r for r in found if r["report"] == study.name], stale)
-             for study in REPORTS.values()]  # fmt: skip
+    parts = []
+    for study in REPORTS.values():
+        parts += [f"## Report {study.id}: {study.title}"]
+        if study.notebook in shown:
+            parts += [f"Its page is [{study.notebook}](../notebooks/{study.notebook}.ipynb)."]
+        parts += _study(study, [r for r in found if r["report"] == study.name], stale)
     return "\n\n".join(parts)
 
 
@@ -110,23 +119,20 @@ def markdown(head: list[str], rows: Iterable[Iterable[Any]]) -> str:
     return "\n".join("| " + " | ".join(_escape(str(c)) for c in line) + " |" for line in lines)
 
 
-def _study(study: Study, found: list[Record], stale: Mapping[str, str]) -> str:
+def _study(study: Study, found: list[Record], stale: Mapping[str, str]) -> list[str]:
     full = records.by_row(r for r in found if r["preset"] == "full")
     lesson = records.by_row(r for r in found if r["preset"] == "lesson")
     titles = {row.id: row.title for row in study.rows}
     table = compare.table(titles, lesson, full, compare.published(report=study.id))
     table = table.rename(columns={"this run": "recorded at lesson"})
     verdicts = compare.verdicts(study.claims, full if len(full) >= len(lesson) else lesson)
-    parts = [
-        f"## Report {study.id}: {study.title}",
-        f"The notebook is [{study.notebook}](../notebooks/{study.notebook}.ipynb).",
+    return [
         markdown(list(table.columns), table.itertuples(index=False)),
         f"### Claims of report {study.id}",
         markdown(list(verdicts.columns), verdicts.itertuples(index=False)),
         f"### Records of report {study.id}",
         _record_table(found, stale) if found else "There are none yet.",
     ]
-    return "\n\n".join(parts)
 
 
 def _record_table(found: list[Record], stale: Mapping[str, str]) -> str:

@@ -143,7 +143,8 @@ def _publish(sources: list[Path], build: Path, root: Path, allow_stale: bool) ->
     if stale and not allow_stale:
         print("train those rows again, or publish them marked: --allow-stale", file=sys.stderr)
         return 1
-    _stage(sources, build, root, pages.results(found, stale))
+    shown = [source.stem for source in sources]
+    _stage(sources, build, root, pages.results(found, stale, shown))
     if not _sphinx(build):
         return 1
     mark.unlink(missing_ok=True)
