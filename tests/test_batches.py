@@ -1,0 +1,130 @@
+"""Batches: every image once, in the generator's order, normalised after augmentation."""
+
+import pytest
+import torch
+
+from labkit.data.augment import AUGMENTS
+from labkit.data.batches import batches, steps
+from labkit.data.sets import Split
+from labkit.parameters import InputError
+
+N = 53
+
+
+def split(n=N, side=8):
+    """Image i is grey i; its label is i."""
+    images = torch.arange(n, dtype=torch.uint8).view(-1, 1, 1, 1).expand(n, 3, side, side)
+    return Split(images.contiguous(), torch.arange(n))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("batch", [1, 10, 53, 64])
+@pytest.mark.parametrize("augment", ["none", "none+none", "none+none+none"])
+def test_an_epoch_shows_every_image_once_a_pipeline(batch, drop_last, augment):
+    epoch = list(
+        batches(split(), batch, generator=generator(), drop_last=drop_last, augment=augment)
+    )
+    assert len(epoch) == steps(N, batch, augment, drop_last)
+    sizes = [len(y) for _, y in epoch]
+    assert all(size == batch for size in sizes[:-1])
+    for x, y in epoch:
+        assert torch.equal((x[:, 0, 0, 0] * 255).round().long(), y)
+    labels = torch.cat([y for _, y in epoch]) if epoch else torch.zeros(0, dtype=torch.int64)
+    counts = torch.bincount(labels, minlength=N)
+    each = augment.count("+") + 1
+    assert (counts == each).all() if not drop_last else (counts <= each).all()
+
+
+def test_a_union_mixes_its_pipelines_in_a_batch(monkeypatch):
+    monkeypatch.setitem(AUGMENTS, "dark", lambda images, _: -1 - images)
+    for x, y in batches(split(), 53, generator=generator(), augment="none+dark"):
+        values = (x[:, 0, 0, 0] * 255).round().long()
+        dark = values < 0
+        assert 10 < dark.sum() < 43
+        assert torch.equal(torch.where(dark, -255 - values, values), y)
+
+
+def test_the_order_comes_from_the_generator_alone():
+    def order(seed, augment="none"):
+        return [y.tolist() for _, y in batches(split(), 8, generator=generator(seed))]
+
+    torch.manual_seed(1)
+    first, before = order(0), torch.get_rng_state()
+    torch.manual_seed(2)
+    assert order(0) == first
+    assert order(1) != first
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    numbers = generator()
+    epochs = [[y.tolist() for _, y in batches(split(), 8, generator=numbers)] for _ in range(2)]
+    assert epochs[0] == first
+    assert epochs[1] != first
+
+
+def test_without_shuffling_the_order_is_the_splits_own():
+    labels = torch.cat([y for _, y in batches(split(), 8, shuffle=False)])
+    assert torch.equal(labels, torch.arange(N))
+
+
+def test_pixels_are_scaled_augmented_then_normalised(monkeypatch):
+    seen = []
+
+    def watch(images, _):
+        seen.append(images)
+        return images
+
+    monkeypatch.setitem(AUGMENTS, "watch", watch)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 0.125)
+    (x, _), *_ = batches(split(), 4, generator=generator(), augment="watch", normalise=(mean, std))
+    assert seen[0].dtype == torch.float32
+    assert 0 <= seen[0].min() <= seen[0].max() <= 1
+    for channel in range(3):
+        expected = (seen[0][:, channel] - mean[channel]) / std[channel]
+        assert torch.allclose(x[:, channel], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_memory_format(last):
+    x, _ = next(batches(split(), 8, shuffle=False, channels_last=last))
+    memory = torch.channels_last if last else torch.contiguous_format
+    assert x.is_contiguous(memory_format=memory)
+
+
+def test_an_empty_split_has_no_batches():
+    assert list(batches(split(0), 8, shuffle=False)) == []
+    assert list(batches(split(0), 8, generator=generator(), augment="set1+set2")) == []
+
+
+def test_bad_arguments_are_sentences():
+    with pytest.raises(InputError, match="pass generator="):
+        next(batches(split(), 8))
+    with pytest.raises(InputError, match="pass generator="):
+        next(batches(split(), 8, shuffle=False, augment="flip"))
+    with pytest.raises(InputError, match="batch is 0"):
+        next(batches(split(), 0, shuffle=False))
+    with pytest.raises(InputError, match="no augmentation is called"):
+        next(batches(split(), 8, shuffle=False, augment="blurr"))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_only_a_union_waits_and_once():
+    images = Split(
+        torch.randint(0, 256, (500, 3, 64, 64), dtype=torch.uint8, device="cuda"),
+        torch.arange(500, device="cuda"),
+    )
+    numbers = torch.Generator("cuda").manual_seed(0)
+    normalise = ((0.5,) * 3, (0.25,) * 3)
+    options = {"generator": numbers, "normalise": normalise}
+    for augment in ("crop_flip", "set1+set2"):
+        list(batches(images, 64, augment=augment, **options))
+        epoch = batches(images, 64, augment=augment, **options)
+        next(epoch)  # copies the constants, and reads the sizes of a union
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            assert len(list(epoch)) == steps(500, 64, augment) - 1
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
