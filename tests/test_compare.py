@@ -132,6 +132,22 @@ def test_lower_is_the_other_way_round():
     assert judge(compare.lower(A, B), [bad], [good]).verdict == "fails"
 
 
+def test_one_run_of_a_loss_or_a_time_may_be_off_by_a_tenth():
+    close, far = (forged(A, test={**forged()["test"], "loss": loss}) for loss in (1.8, 2.1))
+    good = forged(B, test={**forged()["test"], "loss": 1.7})
+    assert judge(compare.lower(B, A), [good], [close]).verdict == "undecided"
+    assert judge(compare.lower(B, A), [good], [far]).verdict == "holds"
+    times = compare.lower(B, A, metric="seconds")
+    assert (
+        judge(times, [forged(B, seconds=95.0)], [forged(A, seconds=100.0)]).verdict == "undecided"
+    )
+    counts = compare.lower(B, A, metric="parameters")
+    fewer = forged(B, parameters={"total": 1_638_051, "trainable": 1})
+    assert judge(counts, [fewer], [forged(A)]).verdict == "holds"
+    same = judge(compare.higher(B, A), seeds(B, 0.4), seeds(A, 0.4))
+    assert "0 points apart" in same.evidence
+
+
 def test_no_better_leaves_room_for_noise():
     claim = compare.no_better(B, A)
     assert judge(claim, seeds(B, 0.40), seeds(A, 0.42)).verdict == "holds"

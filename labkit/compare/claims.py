@@ -388,7 +388,7 @@ def _caveat(used: Sequence[Mapping[str, Any]]) -> str:
 def _compared(metric: str, records: Rows, a: str, b: str, gap: float, half: float) -> str:
     n = min(len(measured(records[row], metric)) for row in (a, b))
     size = _gap(metric, _in_points(metric, abs(gap)))
-    side = "higher" if gap > 0 else "lower"
+    side = "higher" if gap > 0 else "lower" if gap < 0 else "apart"
     return (
         f"{_stated(metric, records, a)} against {_stated(metric, records, b)}:"
         f" {size} {side}{_bound(metric, gap, half, n)}."
