@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from labkit import compare, records
+from labkit import compare, parameters, records
 from labkit.notebooks import INJECTED_TAG, Notebook
 from labkit.parameters import PARAMETERS
 from labkit.records import Record
@@ -95,6 +96,15 @@ def parameter_table() -> str:
         for p in PARAMETERS.values()
     ]
     return markdown(["name", "type", "default", "takes", "meaning"], rows)
+
+
+def report_list(sources: Iterable[Path]) -> str:
+    """A link to each notebook's page, by the notebook's own title."""
+    lines = []
+    for source in sources:
+        title = "".join(parameters.read_notebook(source)["cells"][0]["source"]).splitlines()[0]
+        lines.append(f"- [{title.removeprefix('# ')}](../notebooks/{source.name})")
+    return "\n".join(lines)
 
 
 def results(found: Iterable[Record], stale: Mapping[str, str], shown: Collection[str] = ()) -> str:

@@ -177,9 +177,11 @@ def _stage(sources: list[Path], build: Path, root: Path, results: str) -> None:
     shutil.copytree(root / "book", stage / "book", ignore=shutil.ignore_patterns("_build"))
     for source in sources:
         executed = parameters.read_notebook(build / "executed" / source.name)
-        made = pages.page(parameters.read_notebook(source), executed)
-        notebooks.write(stage / "notebooks" / source.name, made)
-    for name, text in (("results", results), ("parameters", pages.parameter_table())):
+        page = pages.page(parameters.read_notebook(source), executed)
+        notebooks.write(stage / "notebooks" / source.name, page)
+    made = {"results": results, "parameters": pages.parameter_table()}
+    made["reports"] = pages.report_list(sources)
+    for name, text in made.items():
         files.write_atomic(stage / "book" / "generated" / f"{name}.md", text + "\n")
     config = stage / "book" / "_config.yml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -253,7 +255,7 @@ def outside_requests(html: Path) -> Iterator[str]:
 
 
 def _swap(new: Path, site: Path) -> None:
-    """Put the new site in the old one's place; a site of some age is always there."""
+    """Put the new site in the old one's place; the old one goes last."""
     old = site.with_name("html.old")
     shutil.rmtree(old, ignore_errors=True)
     if site.exists():

@@ -173,6 +173,11 @@ def test_the_readme_begins_with_the_two_commands_and_a_picture():
         assert (ROOT / picture).is_file()
 
 
+def test_the_readme_names_every_notebook():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.stem for path in NOTEBOOKS if f"`{path.stem}`" not in text] == []
+
+
 def contents():
     return yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
 
