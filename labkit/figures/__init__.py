@@ -12,14 +12,15 @@ from labkit.figures.charts import (
     ablation,
     accuracy_against_cost,
     bars,
-    curves,
     schedule,
 )
 from labkit.figures.classes import agreement, confusion, partition
+from labkit.figures.curves import curves
+from labkit.figures.diagrams import attention_stage, flow, network, residual_units
 from labkit.figures.pictures import attention, augment_grid, gallery, samples
 
 __all__ = [
-    "ablation", "accuracy_against_cost", "agreement", "alt", "attention", "augment_grid", "bars",
-    "confusion", "curves", "gallery", "over_time", "partition", "png", "samples", "schedule",
-    "show", "theme",
+    "ablation", "accuracy_against_cost", "agreement", "alt", "attention", "attention_stage",
+    "augment_grid", "bars", "confusion", "curves", "flow", "gallery", "network", "over_time",
+    "partition", "png", "residual_units", "samples", "schedule", "show", "theme",
 ]  # fmt: skip

@@ -80,8 +80,12 @@ class Summary:
         ]
 
 
-def summary(net: nn.Module, shape: tuple[int, int, int]) -> Summary:
-    """Follow one image of `shape` (channels, height, width) through the net, layer by layer."""
+def summary(net: nn.Module, shape: tuple[int, int, int], *, depth: int = 0) -> Summary:
+    """Follow one image of `shape` (channels, height, width) through the net, layer by layer.
+
+    With `depth` a line is not a layer but a part: depth=1 gives the net's own children, depth=2
+    theirs as well, and so on; the counts of a part are those of its layers.
+    """
     lines: list[Line] = []
 
     def note(name: str):
@@ -106,7 +110,21 @@ def summary(net: nn.Module, shape: tuple[int, int, int]) -> Summary:
         for hook in hooks:
             hook.remove()
     trainable = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    return Summary(tuple(lines), trainable, _statistics(net))
+    parts = _folded(lines, net, depth) if depth else lines
+    return Summary(tuple(parts), trainable, _statistics(net))
+
+
+def _folded(lines: list[Line], net: nn.Module, depth: int) -> list[Line]:
+    """One line for each part of the net at `depth`, in the order in which they begin."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(".".join(line.name.split(".")[:depth]), []).append(line)
+    modules = dict(net.named_modules())
+    return [
+        Line(name, type(modules[name]).__name__, group[-1].output,
+             sum(line.parameters for line in group), sum(line.multiply_adds for line in group))
+        for name, group in groups.items()
+    ]  # fmt: skip
 
 
 def _multiply_adds(module: nn.Module, output: torch.Tensor) -> int:

@@ -1,0 +1,131 @@
+"""Drawings of networks: a net's maps from left to right, and boxes joined by arrows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labkit.figures.canvas import COLOURS, INK, SOFT, described, theme
+
+FLAT = 4  # side at which a map of 1 x 1, or a vector, is drawn
+
+
+def network(summary: Any, title: str = "The network"):
+    """Each part that has parameters as the map it puts out; the Figure.
+
+    Height is the side of the map, breadth follows the square root of its channels, and the colour
+    tells the kind of part. `summary` is that of `lk.summary(net, shape, depth=1)`.
+    """
+    parts = [line for line in summary.lines if line.parameters]
+    kinds = {kind: COLOURS[i % 7] for i, kind in enumerate(dict.fromkeys(p.kind for p in parts))}
+    with theme() as plt:
+        figure, axes = plt.subplots(figsize=(10, 3.8))
+        left = 0.0
+        for part in parts:
+            channels, side = part.output[0], part.output[-1] if len(part.output) == 3 else 1
+            high, broad = max(FLAT, side), 0.5 * channels**0.5
+            axes.add_patch(
+                plt.Rectangle((left, -high / 2), broad, high, color=kinds[part.kind], alpha=0.8)
+            )
+            middle = left + broad / 2
+            axes.text(middle, high / 2 + 1.5, f"{channels}×{side}×{side}", ha="left", fontsize=8,
+                      rotation=45, rotation_mode="anchor")  # fmt: skip
+            axes.text(middle, -high / 2 - 1, f"{part.parameters:,}", ha="right", va="top",
+                      fontsize=8, rotation=45, rotation_mode="anchor", color=SOFT)  # fmt: skip
+            left += broad + 3
+        handles = [plt.Rectangle((0, 0), 1, 1, color=c, alpha=0.8) for c in kinds.values()]
+        figure.legend(handles, kinds, loc="outside lower center", ncols=7)
+        axes.set(xlim=(-4, left + 2), ylim=(-26, 27), title=title)
+        axes.axis("off")
+    told = [f"{p.kind} to {' × '.join(map(str, p.output))}, {p.parameters:,}" for p in parts]
+    return described(
+        figure,
+        f"{title}: output and parameters of each part, {summary.parameters:,} in all."
+        f" {'; '.join(told)}.",
+    )
+
+
+def flow(
+    boxes: Mapping[str, tuple[float, float]],
+    arrows: Sequence[tuple[str, str]],
+    title: str,
+    *,
+    marked: Sequence[str] = (),
+):
+    """Boxes at (column, row), row 0 on top, and arrows between them; the Figure.
+
+    A box shows its name; what comes after a "#" only tells two boxes of one name apart. `marked`
+    boxes are drawn in a second colour.
+    """
+    columns, rows = (max(place[i] for place in boxes.values()) for i in (0, 1))
+    with theme() as plt:
+        figure, axes = plt.subplots(figsize=(1.3 * columns + 1.5, 0.62 * rows + 1.1))
+        drawn = {}
+        for name, (column, row) in boxes.items():
+            colour = COLOURS[1] if name in marked else COLOURS[0]
+            drawn[name] = axes.annotate(
+                _shown(name), (column, row), ha="center", va="center", fontsize=9,
+                bbox={"boxstyle": "round,pad=0.4", "fc": "white", "ec": colour, "lw": 1.6},
+            )  # fmt: skip
+        for start, end in arrows:
+            axes.annotate(
+                "", boxes[end], boxes[start], zorder=3,  # after the boxes, whose edges it needs
+                arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.1,
+                            "patchA": drawn[start].get_bbox_patch(),
+                            "patchB": drawn[end].get_bbox_patch(), "shrinkA": 1, "shrinkB": 1},
+            )  # fmt: skip
+        axes.set(xlim=(-0.6, columns + 0.6), ylim=(rows + 0.5, -0.5), title=title)
+        axes.axis("off")
+    told = "; ".join(f"{_shown(a)} to {_shown(b)}" for a, b in arrows)
+    return described(figure, f"{title}. Arrows: {told}.")
+
+
+def attention_stage():
+    """The first attention stage of report 004's network (its figure 2); the Figure."""
+    boxes = {
+        "x": (0, 2), "unit#in": (1, 2), "2 units: the trunk T": (3.5, 0.6),
+        "pool": (1.6, 3.4), "unit#1": (2.3, 3.4), "pool#2": (2.3, 4.5), "2 units#2": (3.15, 4.5),
+        "grow": (4, 4.5), "unit#skip": (3.15, 2.4), "+": (4, 3.4), "unit#3": (4.6, 3.4),
+        "grow#2": (5.25, 3.4), "+ T": (5.9, 3.4), "mask M\n1x1, 1x1, sigmoid": (5.9, 2),
+        "(1 + M) T": (5.9, 0.6), "unit#out": (7, 0.6),
+    }  # fmt: skip
+    arrows = [
+        ("x", "unit#in"), ("unit#in", "2 units: the trunk T"), ("unit#in", "pool"),
+        ("pool", "unit#1"), ("unit#1", "pool#2"), ("pool#2", "2 units#2"), ("2 units#2", "grow"),
+        ("grow", "+"), ("unit#1", "+"), ("unit#1", "unit#skip"), ("unit#skip", "+"),
+        ("+", "unit#3"), ("unit#3", "grow#2"), ("grow#2", "+ T"),
+        ("2 units: the trunk T", "+ T"), ("+ T", "mask M\n1x1, 1x1, sigmoid"),
+        ("mask M\n1x1, 1x1, sigmoid", "(1 + M) T"), ("2 units: the trunk T", "(1 + M) T"),
+        ("(1 + M) T", "unit#out"),
+    ]  # fmt: skip
+    marked = ("mask M\n1x1, 1x1, sigmoid", "(1 + M) T")
+    return flow(boxes, arrows, "An attention stage with two levels in its mask", marked=marked)
+
+
+def residual_units():
+    """A residual block, a bottleneck, and the pre-activated bottleneck of report 004; the Figure.
+
+    Its figure 1. In the third, batch normalisation and ReLU come before each convolution.
+    """
+    kinds = {
+        "block": ["x", "3x3", "BN, ReLU", "3x3", "BN", "+", "ReLU"],
+        "bottleneck": ["x", "1x1 in", "BN, ReLU", "3x3", "BN, ReLU", "1x1 out", "BN", "+",
+                       "ReLU"],
+        "pre-activated": ["x", "BN, ReLU", "1x1 in", "BN, ReLU", "3x3 with bias", "BN, ReLU",
+                          "1x1 out", "+"],
+    }  # fmt: skip
+    boxes, arrows = {}, []
+    for column, (kind, layers) in enumerate(kinds.items()):
+        names = [f"{layer}#{kind} {row}" for row, layer in enumerate(layers)]
+        boxes |= {name: (2.6 * column, row) for row, name in enumerate(names)}
+        arrows += itertools.pairwise(names)
+        around = f"x itself#{kind}"
+        boxes[around] = (2.6 * column + 1.2, layers.index("+") / 2)
+        arrows += [(names[0], around), (around, names[layers.index("+")])]
+    title = "A residual block, a bottleneck, and the bottleneck used here"
+    return flow(boxes, arrows, title, marked=[name for name in boxes if name.startswith("+")])
+
+
+def _shown(name: str) -> str:
+    return name.partition("#")[0]
