@@ -95,7 +95,7 @@ def _read(members: Members, place: Path) -> tuple[Split, Split]:
         more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         shown = "\n  ".join(faults[:SHOWN])
         raise DataError(f"{place} has {len(faults)} images that cannot be used:\n  {shown}{more}")
-    return _split(found["train"], place, "train"), _split(found["val"], place, "val")
+    return _split(found.pop("train"), place, "train"), _split(found.pop("val"), place, "val")
 
 
 def _annotations(members: Members) -> dict[str, str]:
