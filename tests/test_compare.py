@@ -170,6 +170,15 @@ def test_the_best_epoch_is_found_and_what_was_lost_after_it():
     assert compare.measure(record, "best_epoch") == 4
 
 
+def test_a_loss_that_turns_is_told_by_how_far_it_climbs():
+    record = forged(epochs=4)
+    assert compare.measure(record, "loss_rise") == 0.0
+    for row, loss in zip(record["rows"], (4.0, 3.0, 3.2, 3.7), strict=True):
+        row["test_loss"] = loss
+    assert compare.measure(record, "loss_rise") == pytest.approx(0.7)
+    assert compare.measure(forged(rows=[]), "loss_rise") is None
+
+
 def test_ratios_have_limits():
     slow, quick = [forged(B, seconds=1000.0)], [forged(A, seconds=100.0)]
     assert judge(compare.ratio(B, A, metric="seconds", at_least=8), slow, quick).verdict == "holds"

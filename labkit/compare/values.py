@@ -33,6 +33,7 @@ READERS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
     "best_epoch": lambda r: _best(r, "epoch"),
     "best_epoch_share": lambda r: _best(r, "share"),
     "decay_top1": lambda r: _best(r, "decay"),
+    "loss_rise": lambda r: _rise(r),
     "parameters": lambda r: r["parameters"]["total"],
     "trainable": lambda r: r["parameters"]["trainable"],
     # the "MB" of report 000 are KiB divided by 1000, and its models are fp32
@@ -54,6 +55,7 @@ LABELS = {
     "best_epoch": "best epoch",
     "best_epoch_share": "best epoch as a share of the run",
     "decay_top1": "accuracy lost after the best epoch",
+    "loss_rise": "loss gained after its lowest epoch",
     "seconds": "training time",
     "seconds_per_epoch": "seconds an epoch",
     "images_per_second": "images a second",
@@ -238,4 +240,12 @@ def _best(record: Mapping[str, Any], what: str) -> float | None:
             best = max(record["rows"], key=lambda row: row[name])
             share = best["epoch"] / len(record["rows"])
             return {"epoch": best["epoch"], "share": share, "decay": best[name] - last}[what]
+    return None
+
+
+def _rise(record: Mapping[str, Any]) -> float | None:
+    """How far the last test loss, or else validation loss, lies above the lowest of any epoch."""
+    for name in ("test_loss", "val_loss"):
+        if (last := _last(record, name)) is not None:
+            return last - min(row[name] for row in record["rows"])
     return None
