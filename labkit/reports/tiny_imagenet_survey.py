@@ -1,0 +1,228 @@
+"""Report 001: seven networks on Tiny-ImageNet, two sets of augmentations, two learning rates.
+
+The report states the architectures, batch 256, RAdam with an L2 penalty of 1e-4 in the gradient,
+20 epochs (DenseNet-161: 8) and the two sets. Where its text and its author's published figures
+and code (github.com/GeorgyMkrtchyan/Skoltech-Deep-Learning, HA/HA1) differ, the rows follow what
+was really run. The text says that the rate falls tenfold every 7 epochs from AlexNet on; the
+curves show that from the first row, a fall every 5 epochs in E3 and E4, every 10 in E9, and none
+in E8. "1+2" is every image once under each set, 200,000 an epoch, so twice the updates too.
+
+All scores are of the official validation images, which are the test split here, and every figure
+of the report follows them through the epochs. So `watch_test` is on in every row; what the report
+prints as a peak is compared with our peak, and what it prints as an end with our end.
+
+Left open: the padding of M1 and M4 (ours: the size is kept) and an activation between AlexNet's
+thousand outputs and the layer after it (ours: none). The controls change one thing of their row.
+"""
+
+from __future__ import annotations
+
+from labkit.compare import (
+    Claim,
+    below,
+    higher,
+    lower,
+    no_better,
+    published,
+    ranking,
+    ratio,
+    within,
+)
+from labkit.recipe import Recipe
+from labkit.reports.rows import Row, Study
+
+BEST = "best_test_top1"
+
+BASE = Recipe(
+    dataset="tiny_imagenet",
+    model="m1",
+    epochs=20,
+    batch=256,
+    optimizer="radam",
+    optimizer_options={"weight_decay": 1e-4},
+    lr=1e-3,
+    schedule="step",
+    milestones=(7 / 20, 14 / 20),
+    augment="set1+set2",
+    normalise="imagenet",
+    watch_test=True,
+)
+EVERY_5 = {"milestones": (5 / 20, 10 / 20, 15 / 20)}
+EVERY_7 = {"milestones": BASE.milestones}
+EVERY_10 = {"milestones": (10 / 20,)}
+NO_STEP = {"schedule": "constant", "milestones": ()}
+EIGHT = {"epochs": 8, "milestones": (7 / 8,)}
+
+SET1 = BASE.replace(augment="set1")
+SLOW = BASE.replace(lr=1e-4, **EVERY_5)
+M4 = BASE.replace(model="m4")
+R18 = BASE.replace(model="resnet18_imagenet")
+R18_SLOW = R18.replace(lr=1e-4, **NO_STEP)
+POST = BASE.replace(model="resnet34_imagenet", **EVERY_10)
+PRE = BASE.replace(model="preact_resnet34_imagenet")
+
+LESSON = {"train_size": 10_000, "test_size": 4000, "epochs": 7}
+SMALL = {"train_size": 200, "test_size": 200}
+LARGE = SMALL | {"epochs": 1}  # the large nets only show that they run
+
+
+def _control(name: str, title: str, full: Recipe, of: str, **presets: dict) -> Row:
+    """A row that the report does not have, beside the one that it changes in a single thing."""
+    presets = {"smoke": SMALL} | presets
+    return Row(
+        id=f"001-{name}", title=title, full=full, optional=True, note=f"control of {of}", **presets
+    )
+
+
+ROWS = (
+    Row(
+        id="001-E1", title="M1, set 1, rate 1e-3", full=SET1, lesson=LESSON, smoke=SMALL,
+        note="the rate falls every 7 epochs, here and below unless said otherwise",
+    ),
+    Row(id="001-E2", title="M1, sets 1+2, rate 1e-3", full=BASE, lesson=LESSON, smoke=SMALL),
+    Row(
+        id="001-E3", title="M1, sets 1+2, rate 1e-4", full=SLOW, lesson=LESSON, smoke=SMALL,
+        note="the rate falls every 5 epochs, as its curve shows",
+    ),
+    Row(
+        id="001-E4", title="M4, sets 1+2, rate 1e-4", full=SLOW.replace(model="m4"), smoke=SMALL,
+        note="the rate falls every 5 epochs, as its curve shows",
+    ),
+    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=LESSON, smoke=SMALL),
+    Row(
+        id="001-E6", title="AlexNet with one more dense layer, rate 1e-3",
+        full=BASE.replace(model="alexnet_plus"), smoke=LARGE,
+    ),
+    Row(id="001-E7", title="ResNet-18, rate 1e-3", full=R18, lesson=LESSON, smoke=SMALL),
+    Row(
+        id="001-E8", title="ResNet-18, rate 1e-4", full=R18_SLOW, smoke=SMALL,
+        note="the rate never falls, as its curve shows",
+    ),
+    Row(
+        id="001-E9", title="ResNet-34, rate 1e-3", full=POST, smoke=LARGE,
+        note="the rate falls at epoch 10, as its curve shows",
+    ),
+    Row(id="001-E10", title="ResNet-34 with pre-activation, rate 1e-3", full=PRE, smoke=LARGE),
+    Row(
+        id="001-E11", title="DenseNet-161, rate 1e-3, 8 epochs",
+        full=BASE.replace(model="densenet161", **EIGHT), smoke=LARGE,
+    ),
+)  # fmt: skip
+
+CONTROLS = (
+    _control("E1D", "M1, set 1, twice the epochs", SET1.replace(epochs=40),
+             "001-E2: as many updates, no set 2", smoke=SMALL | {"epochs": 4}),
+    _control("E1T", "M1, set 1 twice an epoch", SET1.replace(augment="set1+set1"),
+             "001-E2: as many images and updates an epoch, no set 2", lesson=LESSON),
+    _control("E1S", "M1, set 2 alone", SET1.replace(augment="set2"),
+             "001-E1: the other set, as many updates", lesson=LESSON),
+    _control("E1F", "M1, mirrored images alone", SET1.replace(augment="flip"),
+             "001-E1: set 1 without its crop", lesson=LESSON),
+    _control("E3S", "M1, rate 1e-4, falling every 7 epochs", SLOW.replace(**EVERY_7),
+             "001-E3: the schedule of 001-E2"),
+    _control("E4S", "M4, rate 1e-4, falling every 7 epochs", SLOW.replace(model="m4", **EVERY_7),
+             "001-E4: the schedule of 001-E5"),
+    _control("E8S", "ResNet-18, rate 1e-4, falling every 7 epochs",
+             R18_SLOW.replace(schedule="step", **EVERY_7), "001-E8: the schedule of 001-E7"),
+    _control("E9S", "ResNet-34, falling every 7 epochs", POST.replace(**EVERY_7),
+             "001-E9: the schedule of 001-E10", smoke=LARGE),
+    _control("E10L", "ResNet-34 with pre-activation, falling at epoch 10",
+             PRE.replace(**EVERY_10), "001-E10: the schedule of 001-E9", smoke=LARGE),
+    _control("E9E", "ResNet-34, 8 epochs", POST.replace(**EIGHT),
+             "001-E9: the epochs and the schedule of 001-E11", smoke=LARGE),
+)  # fmt: skip
+
+AUGMENTATION = (
+    higher("001-E2", "001-E1", points=7.5, id="set 2 added",
+           text="M1 gains by set 2 on top of set 1 (001-E2 against 001-E1); the report reads 7.5"
+           " points from the peak of one and the end of the other"),
+    higher("001-E2", "001-E1T", id="set 2, not more updates",
+           text="at as many updates, sets 1+2 (001-E2) still beat set 1 twice (001-E1T)"),
+    higher("001-E1T", "001-E1", id="more updates alone",
+           text="set 1 twice an epoch (001-E1T) beats set 1 once (001-E1)"),
+    higher("001-E1S", "001-E1", id="set 2 alone",
+           text="set 2 alone (001-E1S) beats set 1 alone (001-E1)"),
+    higher("001-E1F", "001-E1", id="the crop of set 1",
+           text="without its crop, which enlarges only the training images, set 1 is better"
+           " (001-E1F against 001-E1)"),
+)  # fmt: skip
+
+
+def _rates(model: str, fast: str, slow: str, points: float) -> tuple[Claim, ...]:
+    """1e-3 beats 1e-4: as the report has it, and with one schedule for both."""
+    same = f"{slow}S"
+    return (
+        higher(fast, slow, metric=BEST, points=points, id=f"the higher rate, {model}",
+               text=f"{model}: rate 1e-3 ({fast}) beats 1e-4 ({slow}); the report: by {points:g}"
+               " points"),
+        higher(fast, same, metric=BEST, id=f"the higher rate, one schedule, {model}",
+               text=f"{model}: with the same schedule, too, 1e-3 ({fast}) beats 1e-4 ({same})"),
+    )  # fmt: skip
+
+
+RATES = (
+    *_rates("M1", "001-E2", "001-E3", 6.7),
+    *_rates("M4", "001-E5", "001-E4", 11.9),
+    *_rates("ResNet-18", "001-E7", "001-E8", 10.5),
+    no_better("001-E8", "001-E5", metric=BEST, id="the lower rate wastes depth",
+              text="at 1e-4 ResNet-18 (001-E8) is no better than M4 at 1e-3 (001-E5), give or"
+              " take 1.5 points"),
+)  # fmt: skip
+
+
+def _printed(row: str) -> float:
+    """The peak that the report's text prints."""
+    lines = published(row).query("kind == 'report' and metric == 'test_top1'")
+    return float(lines["value"].max())
+
+
+NETWORKS = (
+    ranking(("001-E11", "001-E9", "001-E7", "001-E5", "001-E2"), metric=BEST, id="depth",
+            text="deeper is better: DenseNet-161, ResNet-34, ResNet-18, M4, M1, best first"),
+    higher("001-E2", "001-E6", metric=BEST, id="AlexNet below M1",
+           text="M1 (001-E2) beats AlexNet (001-E6), which has a hundred times its parameters"),
+    within("001-E6", _printed("001-E6") / 2, _printed("001-E6") / 2, metric=BEST,
+           id="AlexNet's ceiling", text="AlexNet (001-E6) never reaches 20 %"),
+    below("001-E6", "train_top1", "test_top1", id="AlexNet, training below test",
+          text="AlexNet (001-E6) ends with a training top-1, measured with dropout and on"
+          " augmented images, below its test top-1"),
+    higher("001-E10", "001-E9", metric=BEST, points=1.5, id="pre-activation",
+           text="pre-activation (001-E10) beats post-activation (001-E9); the report: by 1.5"
+           " points"),
+    higher("001-E10", "001-E9S", metric=BEST, id="pre-activation, both every 7",
+           text="with one schedule, falling every 7 epochs, pre-activation (001-E10) still beats"
+           " post-activation (001-E9S)"),
+    higher("001-E10L", "001-E9", metric=BEST, id="pre-activation, both at 10",
+           text="with one schedule, falling at epoch 10, pre-activation (001-E10L) still beats"
+           " post-activation (001-E9)"),
+    within("001-E11", _printed("001-E11"), 0.015, metric=BEST, id="DenseNet in 8 epochs"),
+    higher("001-E11", "001-E9E", metric=BEST, id="DenseNet, equal epochs",
+           text="at equal epochs, DenseNet-161 (001-E11) is ahead of ResNet-34 (001-E9E)"),
+    ratio("001-E11", "001-E9", metric="seconds_per_epoch", at_least=2.5, at_most=3.5, printed=3,
+          id="what DenseNet costs"),
+)  # fmt: skip
+
+OVERFITTING = (
+    within("001-E2", 8 / 20, 2 / 20, metric="best_epoch_share", id="the peak is at the first fall",
+           text="M1 (001-E2) is best in the first epoch after the rate falls, the 8th of 20, give"
+           " or take two"),
+    higher("001-E2", "001-E1", metric="loss_rise", id="the test loss turns",
+           text="M1's test loss climbs again with sets 1+2 (001-E2) and not with set 1 (001-E1)"),
+    higher("001-E8", "001-E3", metric="loss_rise", id="no fall, a larger net",
+           text="at 1e-4 without a fall, ResNet-18's test loss climbs again (001-E8); M1's, with"
+           " falls, does not (001-E3)"),
+    lower("001-E10", "001-E9", metric="decay_top1", id="pre-activation does not decay",
+          text="after its peak, pre-activation (001-E10) loses less than post-activation (001-E9)"),
+    lower("001-E10", "001-E9S", metric="decay_top1", id="no decay, both every 7",
+          text="with one schedule, too, pre-activation (001-E10) loses less after its peak"
+          " (001-E9S)"),
+)  # fmt: skip
+
+STUDY = Study(
+    id="001",
+    name="tiny_imagenet_survey",
+    title="Seven networks on Tiny-ImageNet",
+    notebook="02_tiny_imagenet_survey",
+    rows=(*ROWS, *CONTROLS),
+    claims=(*AUGMENTATION, *RATES, *NETWORKS, *OVERFITTING),
+)
