@@ -2,12 +2,9 @@
 
 from labkit.compare.budget import at_budget, elapsed
 from labkit.compare.claims import (
-    SPREAD,
     Claim,
-    Verdict,
     below,
     higher,
-    judge,
     lower,
     monotone,
     no_better,
@@ -15,9 +12,9 @@ from labkit.compare.claims import (
     peak_at,
     ranking,
     ratio,
-    verdicts,
     within,
 )
+from labkit.compare.judges import SPREAD, Verdict, judge, verdicts
 from labkit.compare.tables import published, table
 from labkit.compare.values import (
     Agreement,

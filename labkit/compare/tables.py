@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.compare.claims import Rows
+from labkit.compare.judges import Rows
 from labkit.compare.values import (
     EXACT,
     READERS,
