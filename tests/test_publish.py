@@ -65,7 +65,7 @@ def notebook(*sources):
             "language_info": {"name": "python"},
         },
         "cells": [
-            prose("# The question\n\nFirst words.", 0),
+            prose("# The question\n\nFirst words {cite}`he2016deep`.", 0),
             code('preset: str = "smoke"', 0, tags=["parameters"]),
             *(code(source, n) for n, source in enumerate(sources, start=1)),
             prose("## The answer\n\nLast words.", 1),
@@ -158,14 +158,13 @@ def test_results_of_no_records_says_so():
 
 
 def checkout(folder, source):
-    """A small checkout: the book's own pages, and a notebook in the place of each real one."""
+    """A small checkout: the book's own pages, and a notebook in the place of each report's."""
     shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("_build"))
     shutil.rmtree(folder / "book" / "records", ignore_errors=True)
     (folder / "labkit").mkdir()
     (folder / "labkit" / "models.py").write_text("depth = 1\n", encoding="utf-8")
-    for line in (folder / "book" / "_toc.yml").read_text(encoding="utf-8").splitlines():
-        if "notebooks/" in line:
-            notebooks.write(folder / f"{line.split()[-1]}.ipynb", source)
+    for study in REPORTS.values():
+        notebooks.write(folder / "notebooks" / f"{study.notebook}.ipynb", source)
     return folder
 
 
