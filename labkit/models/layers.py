@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+from collections import OrderedDict
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+def named(**parts: nn.Module) -> nn.Sequential:
+    """A sequence whose parts have names, so that `print(net)` reads like the paper's table."""
+    return nn.Sequential(OrderedDict(parts))
 
 
 def keras_norm(channels: int, *, momentum: float = 0.99, eps: float = 1e-3) -> nn.BatchNorm2d:
@@ -34,8 +40,77 @@ def he_normal(net: nn.Module) -> nn.Module:
     return net
 
 
-class SamePool(nn.Module):
-    """Max-pooling 3x3 with stride 2 as TensorFlow's "same": it pads right and bottom only."""
+def kaiming(net: nn.Module) -> nn.Module:
+    """torchvision's ResNet initialisation: normal weights by fan-out for every convolution."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+class SameConv(nn.Conv2d):
+    """A 3x3 convolution of stride 2 as TensorFlow's "same": an even map is padded at its end.
+
+    PyTorch's padding=1 would look one pixel further up and left. An odd map is padded all around,
+    which is the same in both.
+    """
+
+    def __init__(self, before: int, width: int, *, bias: bool = True) -> None:
+        super().__init__(before, width, 3, stride=2, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, 2)
+        odd_height, odd_width = (side % 2 for side in x.shape[-2:])
+        return super().forward(F.pad(x, (odd_width, 1, odd_height, 1)))
+
+
+def conv3x3(before: int, width: int, stride: int = 1, *, same: bool, bias: bool) -> nn.Conv2d:
+    """A padded 3x3 convolution; `same` pads as TensorFlow does where the stride is 2."""
+    if same and stride == 2:
+        return SameConv(before, width, bias=bias)
+    return nn.Conv2d(before, width, 3, stride, padding=1, bias=bias)
+
+
+class PreActBlock(nn.Module):
+    """Two 3x3 convolutions, each behind its own BN and ReLU (He et al. 2016, arXiv:1603.05027).
+
+    Nothing follows the addition. Where the shape changes, the shortcut is a 1x1 convolution of the
+    pre-activated tensor; elsewhere it is the input itself. `keras` asks for Keras's batch
+    normalisation and padding.
+    """
+
+    def __init__(
+        self,
+        before: int,
+        width: int,
+        stride: int = 1,
+        *,
+        keras: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        norm = keras_norm if keras else nn.BatchNorm2d
+        self.activate = nn.Sequential(norm(before), nn.ReLU(inplace=True))
+        self.branch = nn.Sequential(
+            conv3x3(before, width, stride, same=keras, bias=False),
+            norm(width),
+            nn.ReLU(inplace=True),
+            *([nn.Dropout(dropout)] if dropout else []),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+        )
+        changes = stride != 1 or before != width
+        self.shortcut = nn.Conv2d(before, width, 1, stride, bias=False) if changes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.activate(x)
+        return self.branch(a) + (x if self.shortcut is None else self.shortcut(a))
+
+
+def stage(block, before: int, width: int, blocks: int, stride: int, **options) -> nn.Sequential:
+    """`blocks` blocks in a row; the first one changes width and size."""
+    first = block(before, width, stride, **options)
+    return nn.Sequential(first, *(block(width, width, **options) for _ in range(blocks - 1)))
+
+
+def pooled_head(width: int, classes: int) -> nn.Sequential:
+    """Global average pooling, then one dense layer."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))

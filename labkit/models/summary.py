@@ -100,13 +100,14 @@ def summary(net: nn.Module, shape: tuple[int, int, int], *, depth: int = 0) -> S
 
     leaves = [(n, m) for n, m in net.named_modules() if not list(m.children())]
     hooks = [module.register_forward_hook(note(name)) for name, module in leaves]
-    training = net.training
+    training = {module for module in net.modules() if module.training}
     parameter = next(net.parameters())
     try:
         with torch.inference_mode():
             net.eval()(torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype))
     finally:
-        net.train(training)
+        for module in net.modules():
+            module.training = module in training
         for hook in hooks:
             hook.remove()
     trainable = sum(p.numel() for p in net.parameters() if p.requires_grad)
