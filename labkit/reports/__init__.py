@@ -5,10 +5,15 @@ from __future__ import annotations
 import difflib
 
 from labkit.parameters import InputError
-from labkit.reports import keras_vs_mbn, simplenet_resnext_wrn, tiny_imagenet_survey
+from labkit.reports import (
+    keras_vs_mbn,
+    residual_attention,
+    simplenet_resnext_wrn,
+    tiny_imagenet_survey,
+)
 from labkit.reports.rows import PRESETS, Row, Study
 
-_STUDIES = (tiny_imagenet_survey, keras_vs_mbn, simplenet_resnext_wrn)
+_STUDIES = (tiny_imagenet_survey, keras_vs_mbn, simplenet_resnext_wrn, residual_attention)
 REPORTS: dict[str, Study] = {study.STUDY.name: study.STUDY for study in _STUDIES}
 
 __all__ = ["PRESETS", "REPORTS", "Row", "Study", "find_row", "find_study"]
