@@ -16,11 +16,19 @@ from labkit.figures.charts import (
 )
 from labkit.figures.classes import agreement, confusion, partition
 from labkit.figures.curves import curves
-from labkit.figures.diagrams import attention_stage, flow, network, residual_units
+from labkit.figures.diagrams import (
+    attention_stage,
+    flow,
+    network,
+    residual_orders,
+    residual_units,
+)
+from labkit.figures.drops import drops
 from labkit.figures.pictures import attention, augment_grid, gallery, samples
 
 __all__ = [
     "ablation", "accuracy_against_cost", "agreement", "alt", "attention", "attention_stage",
-    "augment_grid", "bars", "confusion", "curves", "flow", "gallery", "network", "over_time",
-    "partition", "png", "residual_units", "samples", "schedule", "show", "theme",
+    "augment_grid", "bars", "confusion", "curves", "drops", "flow", "gallery", "network",
+    "over_time", "partition", "png", "residual_orders", "residual_units", "samples", "schedule",
+    "show", "theme",
 ]  # fmt: skip

@@ -115,6 +115,20 @@ def residual_units():
         "pre-activated": ["x", "BN, ReLU", "1x1 in", "BN, ReLU", "3x3 with bias", "BN, ReLU",
                           "1x1 out", "+"],
     }  # fmt: skip
+    return _blocks(kinds, "A residual block, a bottleneck, and the bottleneck used here")
+
+
+def residual_orders():
+    """The two blocks of ResNet-34 that report 001 compares in its pictures 2 and 3; the Figure."""
+    kinds = {
+        "post-activation": ["x", "3x3", "BN, ReLU", "3x3", "BN", "+", "ReLU"],
+        "pre-activation": ["x", "BN, ReLU", "3x3", "BN, ReLU", "3x3", "+"],
+    }
+    return _blocks(kinds, "Post-activation (left) and full pre-activation (right)")
+
+
+def _blocks(kinds: Mapping[str, Sequence[str]], title: str):
+    """Residual blocks side by side, each with its shortcut around the layers up to "+"."""
     boxes, arrows = {}, []
     for column, (kind, layers) in enumerate(kinds.items()):
         names = [f"{layer}#{kind} {row}" for row, layer in enumerate(layers)]
@@ -123,7 +137,6 @@ def residual_units():
         around = f"x itself#{kind}"
         boxes[around] = (2.6 * column + 1.2, layers.index("+") / 2)
         arrows += [(names[0], around), (around, names[layers.index("+")])]
-    title = "A residual block, a bottleneck, and the bottleneck used here"
     return flow(boxes, arrows, title, marked=[name for name in boxes if name.startswith("+")])
 
 
