@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from labkit import records, train
+from labkit import hierarchy, records, train
 from labkit.parameters import InputError
 from labkit.records import Record
 from labkit.reports import find_row
@@ -31,7 +31,11 @@ def staleness(record: Record) -> str:
         changed = _differing(wanted.to_json(), recipe.to_json())
         return f"the row's recipe has changed: {', '.join(changed)}"
     shape = (3, record["data"]["size"], record["data"]["size"])
-    ours = train.fingerprint(recipe, shape, len(record["data"]["classes"]))
+    classes = tuple(record["data"]["classes"])
+    if recipe.hierarchy:
+        ours = hierarchy.fingerprint(recipe, shape, classes)
+    else:
+        ours = train.fingerprint(recipe, shape, len(classes))
     if not train.same_fingerprint(ours, record["fingerprint"]):
         return "today's code starts another training: its fingerprint differs"
     return ""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from labkit import models, records, train
+from labkit import files, models, records, train
 from labkit.checkpoint import Checkpoint
 from labkit.data import Data, Split, load
 from labkit.data.partitions import PARTITIONS
@@ -27,14 +28,14 @@ class System(nn.Module):
     `groups` holds, for each group, the indices of its classes among all classes.
     """
 
-    def __init__(self, coarse: nn.Module, fine: list[nn.Module], groups: list[Tensor]) -> None:
+    def __init__(self, router: nn.Module, fine: list[nn.Module], groups: list[Tensor]) -> None:
         super().__init__()
-        self.coarse, self.fine, self.groups = coarse, nn.ModuleList(fine), groups
+        self.router, self.fine, self.groups = router, nn.ModuleList(fine), groups
 
     def forward(self, x: Tensor) -> Tensor:
         """Log-probabilities [B, classes] by hard routing; -inf outside the chosen group."""
         fine = [net(x).float().log_softmax(1) for net in self.fine]
-        return hard(self.coarse(x).float(), fine, self.groups)
+        return route(self.router(x).argmax(1), fine, self.groups)
 
 
 class SystemRun(Run):
@@ -44,21 +45,17 @@ class SystemRun(Run):
         recipe, data = self.record.recipe, self.record["data"]
         h, size = recipe.hierarchy, data["size"]
         groups = class_groups(h.groups, tuple(data["classes"]))
-        coarse = models.build(recipe.model, classes=len(groups), size=size, **recipe.options)
+        router = models.build(recipe.model, classes=len(groups), size=size, **recipe.options)
         fine = [models.build(h.model, classes=len(g), size=size, **h.options) for g in groups]
-        return System(coarse, fine, groups)
-
-
-def hard(coarse: Tensor, fine: list[Tensor], groups: list[Tensor]) -> Tensor:
-    """Each image goes to its most probable group only: log-probabilities [N, classes].
-
-    coarse: logits [N, G]; fine: log-probabilities [N, classes of g] for each group g.
-    """
-    return route(coarse.argmax(1), fine, groups)
+        return System(router, fine, groups)
 
 
 def route(group: Tensor, fine: list[Tensor], groups: list[Tensor]) -> Tensor:
-    """Each image goes to the given group, int64 [N]: log-probabilities [N, classes]."""
+    """Each image goes to one group, int64 [N], only: log-probabilities [N, classes].
+
+    fine: log-probabilities [N, classes of g] for each group g. Classes outside the group of an
+    image get -inf.
+    """
     together = fine[0].new_full((len(group), sum(map(len, groups))), -torch.inf)
     for g, classes in enumerate(groups):
         chosen = (group == g).nonzero()[:, 0]
@@ -66,12 +63,16 @@ def route(group: Tensor, fine: list[Tensor], groups: list[Tensor]) -> Tensor:
     return together
 
 
-def soft(coarse: Tensor, fine: list[Tensor], groups: list[Tensor]) -> Tensor:
-    """Every fine model votes, weighted by its group's probability (as HD-CNN, Yan et al. 2015)."""
-    together = fine[0].new_empty((len(coarse), sum(map(len, groups))))
-    weights = coarse.log_softmax(1)
+def soft(router: Tensor, fine: list[Tensor], groups: list[Tensor]) -> Tensor:
+    """Every fine model votes, weighted by its group's probability: log-probabilities [N, classes].
+
+    The routing of HD-CNN (Yan et al. 2015, arXiv:1410.0736). router: logits [N, G]; fine as in
+    `route`.
+    """
+    together = fine[0].new_empty((len(router), sum(map(len, groups))))
+    weights = router.log_softmax(1)
     for g, classes in enumerate(groups):
-        together[:, classes.to(coarse.device)] = fine[g] + weights[:, g : g + 1]
+        together[:, classes.to(router.device)] = fine[g] + weights[:, g : g + 1]
     return together
 
 
@@ -84,10 +85,11 @@ def class_groups(name: str, classes: tuple[str, ...]) -> list[Tensor]:
     if name not in PARTITIONS:
         raise InputError(f"no partition {name!r}; known: {', '.join(PARTITIONS)}")
     number = {label: index for index, label in enumerate(classes)}
-    groups = [list(members) for members in PARTITIONS[name].values()]
+    groups = PARTITIONS[name].values()
     if sorted(label for members in groups for label in members) != sorted(classes):
         raise InputError(
-            f"partition {name!r} divides CIFAR-100's classes, not these {len(classes)}"
+            f"partition {name!r} divides the 100 classes of CIFAR-100, not these {len(classes)};"
+            " use dataset cifar100 or synthetic_cifar100"
         )
     return [torch.tensor([number[label] for label in members]) for members in groups]
 
@@ -104,189 +106,235 @@ def fit_hierarchy(
 ) -> SystemRun:
     """Train a coarse-to-fine system, or recall it; arguments and errors as `lk.fit`.
 
-    The record's test scores are those of hard routing. `details` adds what explains them: the
-    router's accuracy, oracle and soft routing, accuracy by group, memory. A stopped system goes
-    on inside the part where it stopped.
+    The router is a run of its own, which all systems with the same router share. The record's
+    test scores are those of hard routing; its loss is None, because a misrouted image has
+    probability 0. `details` adds what explains them (see `explain`). A stopped system goes on
+    inside the model where it stopped.
     """
-    if recipe.hierarchy is None:
-        raise InputError("this recipe has no hierarchy; use lk.fit")
+    _check(recipe)
     target = pick_device(device)
     data = data or load(recipe.dataset)
     folder = train.run_folder(recipe, data, fresh)
     if (folder / "record.json").exists():
-        return SystemRun(records.read(folder / "record.json"), folder)
+        return SystemRun(train.recall(folder, about), folder)
     groups = class_groups(recipe.hierarchy.groups, data.classes)
-    label = about.get("row") or "hierarchy"
-    part = functools.partial(
-        _train_part,
-        recipe=recipe,
-        data=data,
-        target=target,
-        deadline=deadline,
-        every=checkpoint_every,
-    )
-    images = data.holdout(recipe.validation, recipe.train_size, recipe.seed)[0].to(target)
-    test = train.test_split(recipe, data).to(target)
+    label = about.get("row") or "system"
     bf16 = use_bf16(recipe.precision, target)
+    limits = {"deadline": deadline, "checkpoint_every": checkpoint_every}
+    small = _subset(recipe, data)
+    router = train.fit(
+        router_recipe(recipe), coarse_data(small, recipe.hierarchy.groups), device=device,
+        fresh=fresh, about={"row": f"{label} router"}, **limits,
+    )  # fmt: skip
     judge = functools.partial(predict, normalise=train.statistics(recipe, data), bf16=bf16)
-    mark = train.fingerprint(recipe, data.shape, len(groups))
-    with own_randomness(target, deterministic=recipe.deterministic):
-        of_class = _group_of_class(groups).to(target)
-        coarse_split = replace(images, labels=of_class[images.labels])
-        coarse, rows, resumed = part(
-            recipe.replace(hierarchy=None), coarse_split, len(groups), folder / "coarse",
-            f"{label} router",
-        )  # fmt: skip
-        routed = judge(coarse, images).argmax(1)
-        fine = []
+    mark = fingerprint(recipe, data.shape, data.classes)
+    with (
+        own_randomness(target, deterministic=recipe.deterministic),
+        train.explain_memory(recipe, target),
+    ):
+        images, test = small.train.to(target), small.test.to(target)
+        net = router.net.to(target, memory_format=torch.channels_last)
+        routed = judge(net, images).argmax(1)
+        fine, rows, resumed = [], router.record["rows"], router.record["resumed"]
+        rows = [row | {"part": "router"} for row in rows]
         for g, classes in enumerate(groups):
-            given = images.take(routed == g)
-            net, more, again = part(
-                fine_recipe(recipe, g), given, len(classes), folder / f"fine{g}",
-                f"{label} fine model {g + 1} of {len(groups)}", relabel=Relabel(
-                    given, classes.to(target), recipe.hierarchy.misrouted, recipe.seed, g
-                ),
+            checkpoint = Checkpoint(folder / f"fine{g}", every=checkpoint_every)
+            if fresh:
+                checkpoint.clear()
+            expert, more = _fit_fine(
+                fine_recipe(recipe, g), images.take(routed == g), classes.to(target), checkpoint,
+                misrouted=recipe.hierarchy.misrouted, normalise=train.statistics(recipe, data),
+                bf16=bf16, label=f"{label} fine model {g + 1} of {len(groups)}", deadline=deadline,
             )  # fmt: skip
-            fine.append(net)
-            rows, resumed = rows + more, resumed + again
-        outputs = judge(coarse, test), [judge(net, test).log_softmax(1) for net in fine]
-    logits = hard(*outputs, groups)
-    system = System(coarse, fine, groups)
-    details = (
-        explain(*outputs, groups, test.labels)
-        | {
-            "train_images": len(images),
-            "coarse_train_top1": (routed == of_class[images.labels]).double().mean().item(),
-            "misrouted_train_images": int((routed != of_class[images.labels]).sum()),
-            "routed_train_images": torch.bincount(routed, minlength=len(groups)).tolist(),
-        }
-        | memory(system)
-    )
+            fine.append(expert)
+            rows += [row | {"part": f"fine{g}"} for row in more]
+            resumed += checkpoint.resumed
+        outputs = judge(net, test), [judge(expert, test).log_softmax(1) for expert in fine]
+    logits = route(outputs[0].argmax(1), outputs[1], groups)
+    system = System(net, fine, groups)
     record = records.seal(
         {
             **train.describe(recipe, data, rows, target, bf16, about),
-            "test": score(logits, test.labels) | {"loss": None},  # infinite where misrouted
+            "test": score(logits, test.labels) | {"loss": None},
             "train_clean": None,
             "resumed": resumed,
             "fingerprint": mark,
             "parameters": train.count(system),
             "predictions": records.encode(logits.argmax(1).cpu().numpy()),
             "labels": records.encode(test.labels.cpu().numpy()),
-            "details": details,
+            "details": {
+                **explain(*outputs, groups, test.labels),
+                **_explain_training(routed, groups, images.labels),
+            },
         }
     )
     run = train.finish(record, system, Checkpoint(folder), label)
-    for name in ["coarse", *(f"fine{g}" for g in range(len(groups)))]:
-        Checkpoint(folder / name).forget()
-        (folder / name).rmdir()
+    for g in range(len(groups)):
+        shutil.rmtree(folder / f"fine{g}", ignore_errors=True)
     return SystemRun(run.record, run.folder)
 
 
-class Relabel:
-    """The training split of one fine model, epoch by epoch.
-
-    An image whose class is not in the group was misrouted. It gets a random label of the group,
-    drawn once or anew each epoch, or it is dropped.
-    """
-
-    def __init__(
-        self, given: Split, classes: Tensor, misrouted: str, seed: int, group: int
-    ) -> None:
-        place = torch.full((int(max(given.labels.max(), classes.max())) + 1,), -1)
-        place = place.to(classes.device).index_copy(
-            0, classes, torch.arange(len(classes), device=classes.device)
-        )
-        labels = place[given.labels]
-        keep = labels >= 0 if misrouted == "drop" else torch.ones_like(labels, dtype=torch.bool)
-        self.split = Split(given.images[keep], labels[keep])
-        self.classes, self.misrouted, self.seed, self.group = len(classes), misrouted, seed, group
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __call__(self, epoch: int) -> Split:
-        drawn = epoch if self.misrouted == "epoch" else 0
-        generator = torch.Generator().manual_seed(derive(self.seed, "misrouted", self.group, drawn))
-        labels = self.split.labels
-        random = torch.randint(self.classes, (len(labels),), generator=generator)
-        return Split(self.split.images, torch.where(labels < 0, random.to(labels.device), labels))
+def router_recipe(recipe: Recipe) -> Recipe:
+    """What the router trains by, on images that `coarse_data` has chosen and labelled."""
+    return recipe.replace(hierarchy=None, train_size=0, test_size=0)
 
 
 def fine_recipe(recipe: Recipe, group: int) -> Recipe:
     """What the fine model of a group trains by: the router's recipe with its own net and epochs."""
     h = recipe.hierarchy
     return recipe.replace(
-        hierarchy=None, model=h.model, options=h.options, epochs=h.epochs,
+        hierarchy=None, model=h.model, options=h.options, epochs=h.epochs or recipe.epochs,
         seed=derive(recipe.seed, "fine", group) % 2**31,
     )  # fmt: skip
 
 
-def explain(
-    coarse: Tensor, fine: list[Tensor], groups: list[Tensor], labels: Tensor
-) -> dict[str, Any]:
-    """Where a system's accuracy comes from: router, fine models, and what other routing gives."""
-    true_group = _group_of_class(groups).to(labels.device)[labels]
-    routed = coarse.argmax(1) == true_group
-    oracle = route(true_group, fine, groups)
-    by_group = [oracle[true_group == g].argmax(1) for g in range(len(groups))]
-    right = [(p == labels[true_group == g]).double() for g, p in enumerate(by_group)]
-    mixed = score(soft(coarse, fine, groups), labels)
-    confusion = torch.bincount(
-        true_group * len(groups) + coarse.argmax(1), minlength=len(groups) ** 2
+def coarse_data(data: Data, groups: str) -> Data:
+    """The same images, labelled with the group of their class.
+
+    Raises:
+        InputError: as `class_groups`.
+    """
+    of_class = group_of_class(class_groups(groups, data.classes))
+    return replace(
+        data,
+        name=f"{data.name}, {groups} groups",
+        train=replace(data.train, labels=of_class[data.train.labels]),
+        test=replace(data.test, labels=of_class[data.test.labels]),
+        classes=tuple(PARTITIONS[groups]),
+        superclasses=PARTITIONS[groups],
+        sha256=files.sha256(f"{data.sha256} {of_class.tolist()}".encode()),
     )
-    return {
-        "coarse_top1": routed.double().mean().item(),
-        "oracle_top1": (oracle.argmax(1) == labels).double().mean().item(),
-        "soft_top1": mixed["top1"],
-        "soft_top3": mixed["top3"],
-        "soft_loss": mixed["loss"],
-        "fine_top1_by_group": [r.mean().item() if len(r) else None for r in right],
-        "router_confusion": confusion.reshape(len(groups), -1).tolist(),
-    }
 
 
-def memory(net: nn.Module) -> dict[str, float]:
-    """The size of all parameters, in MB and in the report's unit (KiB / 1000; section 1.4)."""
-    size = 4 * sum(p.numel() for p in net.parameters())
-    return {"memory_mb": size / 1e6, "memory_report_unit": size / 1024 / 1000}
-
-
-def _train_part(
-    part: Recipe,
-    split: Split,
-    classes: int,
-    folder,
-    label: str,
-    *,
-    recipe: Recipe,
-    data: Data,
-    target: torch.device,
-    deadline: float | None,
-    every: float,
-    relabel: Relabel | None = None,
-) -> tuple[nn.Module, list[dict[str, Any]], int]:
-    """Train the router or one fine model; the net, its rows, and how often it was resumed."""
-    checkpoint = Checkpoint(folder, every=every)
-    net = train.build(part, classes, data.shape[-1])
-    net.to(target, memory_format=torch.channels_last)
-    rows = train.optimise(
-        net,
-        part,
-        relabel.split if relabel else split,
-        split.take(torch.zeros(0, dtype=torch.int64, device=target)),
-        normalise=train.statistics(recipe, data),
-        checkpoint=checkpoint,
-        bf16=use_bf16(recipe.precision, target),
-        label=label,
-        relabel=relabel,
-        deadline=deadline,
-    )
-    return net, [row | {"part": folder.name} for row in rows], checkpoint.resumed
-
-
-def _group_of_class(groups: list[Tensor]) -> Tensor:
+def group_of_class(groups: list[Tensor]) -> Tensor:
     """int64 [classes]: the group that each class belongs to."""
     of_class = torch.empty(sum(map(len, groups)), dtype=torch.int64)
     for g, classes in enumerate(groups):
         of_class[classes] = g
     return of_class
+
+
+def place_in_group(labels: Tensor, classes: Tensor) -> Tensor:
+    """int64 [N]: where each label stands among the classes of a group, -1 for others."""
+    same = labels[:, None] == classes  # [N, classes]
+    return torch.where(same.any(1), same.long().argmax(1), -1)
+
+
+def relabel(split: Split, classes: int, *, anew: bool, seed: int) -> Callable[[int], Split]:
+    """The training images of one fine model in each epoch.
+
+    An image with label -1 was misrouted. It gets a random label below `classes`, drawn once, or
+    anew in every epoch.
+    """
+
+    def at(epoch: int) -> Split:
+        draw = epoch if anew else 0
+        generator = torch.Generator().manual_seed(derive(seed, "misrouted", draw))
+        drawn = torch.randint(classes, (len(split),), generator=generator)
+        labels = torch.where(split.labels < 0, drawn.to(split.labels.device), split.labels)
+        return Split(split.images, labels)
+
+    return at
+
+
+def explain(
+    router: Tensor, fine: list[Tensor], groups: list[Tensor], labels: Tensor
+) -> dict[str, Any]:
+    """What bounds a system's accuracy, and what other routing of the same models gives.
+
+    `coarse_top1` is how often the router is right, `oracle_*` the scores when every image goes to
+    its true group, `soft_*` those of `soft`, `fine_top1_by_group` the accuracy of each fine model
+    on the test images of its own group (None where there are none).
+    """
+    true_group = group_of_class(groups).to(labels.device)[labels]
+    oracle = route(true_group, fine, groups)
+    right = (oracle.argmax(1) == labels).double()
+    by_group = [right[true_group == g] for g in range(len(groups))]
+    chosen, mixed = score(oracle, labels), score(soft(router, fine, groups), labels)
+    return {
+        "coarse_top1": (router.argmax(1) == true_group).double().mean().item(),
+        "oracle_top1": chosen["top1"],
+        "oracle_top3": chosen["top3"],
+        "oracle_loss": chosen["loss"],
+        "soft_top1": mixed["top1"],
+        "soft_top3": mixed["top3"],
+        "soft_loss": mixed["loss"],
+        "fine_top1_by_group": [r.mean().item() if len(r) else None for r in by_group],
+    }
+
+
+def fingerprint(
+    recipe: Recipe, shape: tuple[int, int, int], classes: tuple[str, ...]
+) -> dict[str, list]:
+    """As `train.fingerprint`: of the router, the first fine model, and who is in which group."""
+    groups = class_groups(recipe.hierarchy.groups, classes)
+    router = train.fingerprint(router_recipe(recipe), shape, len(groups))
+    fine = train.fingerprint(fine_recipe(recipe, 0), shape, len(groups[0]))
+    members = sum(place * group for place, group in enumerate(group_of_class(groups).tolist()))
+    return {
+        "weights": [*router["weights"], *fine["weights"], members],
+        "losses": router["losses"] + fine["losses"],
+    }
+
+
+def _check(recipe: Recipe) -> None:
+    if recipe.hierarchy is None:
+        raise InputError("this recipe has no hierarchy; use lk.fit")
+    for name in ("validation", "watch_test", "score_train"):
+        if value := getattr(recipe, name):
+            raise InputError(
+                f"{name} is {value!r}, but the models of a coarse-to-fine system are trained to"
+                f" their last epoch and scored together; leave {name} out"
+            )
+
+
+def _subset(recipe: Recipe, data: Data) -> Data:
+    """The images that the recipe keeps, balanced over classes (not over groups)."""
+    train_split = data.holdout(0, recipe.train_size, recipe.seed)[0]
+    test = train.test_split(recipe, data)
+    key = [data.sha256, recipe.train_size, recipe.test_size, recipe.train_size and recipe.seed]
+    return replace(data, train=train_split, test=test, sha256=files.sha256(str(key).encode()))
+
+
+def _fit_fine(
+    part: Recipe,
+    given: Split,
+    classes: Tensor,
+    checkpoint: Checkpoint,
+    *,
+    misrouted: str,
+    normalise: tuple | None,
+    bf16: bool,
+    label: str,
+    deadline: float | None,
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Train one fine model on the images routed to it; the net and its rows.
+
+    Where no image was routed to it, it stays as it was drawn and has no rows.
+    """
+    given = Split(given.images, place_in_group(given.labels, classes))
+    if misrouted == "drop":
+        given = given.take(given.labels >= 0)
+    if len(given) % part.batch == 1:  # batch normalisation has no variance over one image
+        given = Split(given.images[:-1], given.labels[:-1])
+    net = train.build(part, len(classes), given.images.shape[-1])
+    net.to(given.images.device, memory_format=torch.channels_last)
+    if not len(given):
+        return net, []
+    rows = train.optimise(
+        net, part, given, Split(given.images[:0], given.labels[:0]), normalise=normalise,
+        checkpoint=checkpoint, bf16=bf16, label=label, deadline=deadline,
+        relabel=relabel(given, len(classes), anew=misrouted == "epoch", seed=part.seed),
+    )  # fmt: skip
+    return net, rows
+
+
+def _explain_training(routed: Tensor, groups: list[Tensor], labels: Tensor) -> dict[str, Any]:
+    """How the training images were routed."""
+    right = routed == group_of_class(groups).to(labels.device)[labels]
+    return {
+        "train_images": len(labels),
+        "coarse_train_top1": right.double().mean().item(),
+        "misrouted_train_images": int((~right).sum()),
+        "routed_train_images": torch.bincount(routed, minlength=len(groups)).tolist(),
+    }

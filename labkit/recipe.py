@@ -28,12 +28,12 @@ class Hierarchy:
     groups: str  # a name in labkit.data.partitions.PARTITIONS
     model: str  # the architecture of every fine model
     options: dict[str, Any] = field(default_factory=dict)
-    epochs: int = 30  # of each fine model
+    epochs: int = 0  # of each fine model; 0: as many as the router
     misrouted: str = "once"  # random labels for misrouted training images: once, epoch, or drop
 
     def __post_init__(self) -> None:
         _one_of("misrouted", self.misrouted, MISROUTED)
-        _in_range("hierarchy epochs", self.epochs, 1, 100_000)
+        _in_range("hierarchy epochs", self.epochs, 0, 100_000)
 
 
 @dataclass(frozen=True, kw_only=True)

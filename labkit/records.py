@@ -100,6 +100,14 @@ def seal(values: dict[str, Any]) -> Record:
     return Record(values)
 
 
+def relabel(record: Record, about: Mapping[str, str]) -> Record:
+    """The same record under other labels (row, report, preset)."""
+    if all(record[name] == value for name, value in about.items()):
+        return record
+    values = {**record, **about}
+    return Record(values | {"checksum": _checksum(values)}, record.path)
+
+
 def claim(record: Record, path: Path) -> bool:
     """Write the record under its final name; False where one stands there already."""
     path.parent.mkdir(parents=True, exist_ok=True)

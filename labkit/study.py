@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -73,6 +74,8 @@ class Report:
             raise InputError(f"row {row} is not part of preset {self.preset!r}; it has {have}")
         changes = {name: self.parameters[name] for name in ("epochs", "train_size")}
         changes = {name: value for name, value in changes.items() if value}
+        if recipe.hierarchy and "epochs" in changes:  # of every model in the system
+            changes["hierarchy"] = dataclasses.replace(recipe.hierarchy, epochs=0)
         return recipe.replace(dataset=self._dataset(recipe.dataset), seed=seed, **changes)
 
     def run(self, row: str) -> Run:

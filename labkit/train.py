@@ -109,7 +109,7 @@ def fit(
     data = data or load(recipe.dataset)
     folder = run_folder(recipe, data, fresh)
     if (folder / "record.json").exists():
-        return Run(records.read(folder / "record.json"), folder)
+        return Run(recall(folder, about), folder)
     bf16 = use_bf16(recipe.precision, target)
     checkpoint = Checkpoint(folder, every=checkpoint_every)
     train, validation = data.holdout(recipe.validation, recipe.train_size, recipe.seed)
@@ -207,9 +207,9 @@ def optimise(
         _check_finite(row, rows)
         rows.append(row)
         last = len(rows) == recipe.epochs or stalled(rows, recipe.patience)
-        out_of_time = deadline is not None and time.monotonic() > deadline and not last
-        checkpoint.save(net, optimizer, rows, force=last or out_of_time)
-        if out_of_time:
+        out_of_time = deadline is not None and time.monotonic() > deadline
+        checkpoint.save(net, optimizer, rows, force=out_of_time)
+        if out_of_time and not last:
             raise OutOfTimeError(
                 f"{label}: stopped after epoch {len(rows)} of {recipe.epochs};"
                 " run the same command again to go on from there"
@@ -313,6 +313,11 @@ def run_folder(recipe: Recipe, data: Data, fresh: bool) -> Path:
     if fresh:
         Checkpoint(folder).clear()
     return folder
+
+
+def recall(folder: Path, about: Mapping[str, str]) -> Record:
+    """The finished record in a folder, with the labels of who asks: equal recipes share a run."""
+    return records.relabel(records.read(folder / "record.json"), about)
 
 
 def describe(

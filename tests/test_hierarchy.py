@@ -1,0 +1,274 @@
+"""Coarse-to-fine systems: routing, relabelling, exact resume, and what a record says of them."""
+
+import contextlib
+import time
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import labkit as lk
+from labkit import compare, hierarchy, train
+from labkit.data.partitions import PARTITIONS
+
+TINY = lk.Recipe(
+    dataset="synthetic_cifar100",
+    model="mnist_net",
+    epochs=5,
+    batch=16,
+    optimizer="adam",
+    lr=1e-3,
+    train_size=600,
+    test_size=200,
+    hierarchy=lk.Hierarchy(groups="three", model="mnist_net", epochs=2),
+)
+TIMES = ("seconds", "train_seconds")
+CLASSES = lk.load("synthetic_cifar100").classes
+
+
+def timeless(record):
+    """The part of a record that must be equal, bit for bit, between two runs."""
+    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in record["rows"]]
+    names = ("digest", "test", "predictions", "labels", "fingerprint", "parameters", "details")
+    return {name: record[name] for name in names} | {"rows": rows}
+
+
+def weights(run):
+    return (run.folder / "weights.safetensors").read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """One uninterrupted system that the others are held against."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("reference")))
+        yield lk.fit_hierarchy(TINY, device="cpu")
+
+
+@pytest.mark.parametrize("name", PARTITIONS)
+def test_a_partition_holds_every_class_once(name):
+    groups = hierarchy.class_groups(name, CLASSES)
+    assert sorted(torch.cat(groups).tolist()) == list(range(100))
+    of_class = hierarchy.group_of_class(groups)
+    assert all((of_class[members] == g).all() for g, members in enumerate(groups))
+    expected = {"three": [20, 49, 31], "four": [27, 29, 31, 13]}
+    assert [len(members) for members in groups] == expected[name]
+
+
+@st.composite
+def outputs(draw):
+    """Logits of a router and log-probabilities of its fine models, for a random partition."""
+    classes, count = draw(st.integers(3, 12)), draw(st.integers(1, 3))
+    numbers = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    order = torch.randperm(classes, generator=numbers)
+    groups = list(order.tensor_split(count))
+    router = 3 * torch.randn(8, count, generator=numbers, dtype=torch.float64)
+    fine = [torch.randn(8, len(g), generator=numbers, dtype=torch.float64) for g in groups]
+    return router, [values.log_softmax(1) for values in fine], groups
+
+
+@given(outputs())
+def test_routing_keeps_probabilities_and_respects_the_groups(drawn):
+    router, fine, groups = drawn
+    of_class = hierarchy.group_of_class(groups)
+    hard = hierarchy.route(router.argmax(1), fine, groups)
+    mixed = hierarchy.soft(router, fine, groups)
+    for logits in (hard, mixed):
+        assert torch.allclose(logits.exp().sum(1), torch.ones(8, dtype=torch.float64))
+    assert (of_class[hard.argmax(1)] == router.argmax(1)).all()
+    for g, members in enumerate(groups):
+        assert torch.allclose(mixed[:, members].exp().sum(1), router.softmax(1)[:, g])
+
+
+@given(outputs(), st.integers(0, 2**31))
+def test_the_router_bounds_hard_routing_and_a_sure_router_leaves_nothing_to_mix(drawn, seed):
+    router, fine, groups = drawn
+    numbers = torch.Generator().manual_seed(seed)
+    labels = torch.randint(sum(map(len, groups)), (8,), generator=numbers)
+    told = hierarchy.explain(router, fine, groups, labels)
+    hard = hierarchy.route(router.argmax(1), fine, groups)
+    top1 = (hard.argmax(1) == labels).double().mean().item()
+    assert top1 <= told["coarse_top1"] + 1e-12
+    assert top1 <= told["oracle_top1"] + 1e-12
+    sure = hierarchy.explain(1e6 * router, fine, groups, labels)
+    assert sure["soft_top1"] == pytest.approx(top1)
+
+
+def images(labels):
+    return lk.Split(torch.zeros(len(labels), 3, 4, 4, dtype=torch.uint8), torch.tensor(labels))
+
+
+def test_misrouted_images_get_labels_of_the_group_and_the_others_keep_theirs():
+    labels = torch.tensor([7, 3, 9, 3, 0] * 20)
+    place = hierarchy.place_in_group(labels, torch.tensor([3, 7]))
+    assert place.tolist() == [1, 0, -1, 0, -1] * 20
+    for anew in (False, True):
+        at = hierarchy.relabel(images(place.tolist()), 2, anew=anew, seed=5)
+        first, second = at(0).labels, at(1).labels
+        assert torch.equal(first, at(0).labels)
+        assert torch.equal(first[place >= 0], place[place >= 0])
+        assert set(first[place < 0].tolist()) == {0, 1}
+        assert torch.equal(first, second) is not anew
+
+
+def test_the_record_of_a_system(reference):
+    record = reference.record
+    trained = [f"fine{g}" for g, n in enumerate(record["details"]["routed_train_images"]) if n]
+    assert len(trained) >= 2
+    expected = ["router"] * 5 + [part for part in trained for _ in range(2)]
+    assert [row["part"] for row in record["rows"]] == expected
+    assert record["test"]["loss"] is None
+    assert record["test"]["images"] == 200
+    assert (record.predictions == record.labels).mean() == pytest.approx(record["test"]["top1"])
+    details = record["details"]
+    assert details["train_images"] == sum(details["routed_train_images"]) == 600
+    assert record["test"]["top1"] <= min(details["coarse_top1"], details["oracle_top1"])
+    seen = [row["images"] for row in record["rows"] if row["epoch"] == 1]
+    routed = [count for count in details["routed_train_images"] if count]
+    assert seen == [600, *(count - (count % 16 == 1) for count in routed)]
+    of_class = hierarchy.group_of_class(hierarchy.class_groups("three", CLASSES))
+    right = of_class[record.predictions.tolist()] == of_class[record.labels.tolist()]
+    assert right.double().mean().item() == pytest.approx(details["coarse_top1"])
+    each = [lk.build("mnist_net", classes=c) for c in (3, 20, 49, 31)]
+    assert record["parameters"]["total"] == sum(p.numel() for n in each for p in n.parameters())
+
+
+def test_the_weights_are_those_that_were_scored(reference):
+    data = lk.load(TINY.dataset)
+    test = train.test_split(TINY, data)
+    bf16 = reference.record["device"]["precision"] == "bf16"
+    net = reference.net.to(memory_format=torch.channels_last)
+    logits = lk.predict(net, test, normalise=(data.mean, data.std), bf16=bf16)
+    assert logits.argmax(1).tolist() == reference.record.predictions.tolist()
+
+
+def test_a_system_stopped_after_every_epoch_ends_with_the_same_bits(
+    reference, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    stops, pieces = 0, None
+    while pieces is None and stops < 20:
+        with contextlib.suppress(train.OutOfTimeError):
+            pieces = lk.fit_hierarchy(TINY, device="cpu", deadline=time.monotonic() - 1)
+        stops += pieces is None
+    parts = {row["part"] for row in pieces.record["rows"]}
+    assert stops == 4 + len(parts) - 1  # four times in the router, once in each fine model
+    assert pieces.record["resumed"] >= stops
+    assert timeless(pieces.record) == timeless(reference.record)
+    assert weights(pieces) == weights(reference)
+    left = sorted(path.name for path in pieces.folder.iterdir())
+    assert left == ["record.json", "weights.safetensors"]
+
+
+def test_a_system_is_recalled_under_the_labels_of_who_asks(monkeypatch):
+    four = lk.Hierarchy(groups="four", model="mnist_net")
+    recipe = TINY.replace(epochs=1, train_size=100, hierarchy=four)
+    first = lk.fit_hierarchy(recipe, device="cpu", about={"row": "000-B2"})
+    monkeypatch.setattr(train, "optimise", lambda *a, **k: pytest.fail("trained again"))
+    again = lk.fit_hierarchy(recipe, device="cpu", about={"row": "000-C1"})
+    assert again.record["row"] == "000-C1"
+    assert timeless(again.record) == timeless(first.record)
+    assert again.record["checksum"] != first.record["checksum"]
+
+
+def test_systems_with_equal_routers_train_one(reference, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(reference.folder.parent))
+    first = reference
+    trained, optimise = [], train.optimise
+
+    def counting(*arguments, label, **options):
+        trained.append(label)
+        return optimise(*arguments, label=label, **options)
+
+    monkeypatch.setattr(train, "optimise", counting)
+    dropping = lk.Hierarchy(groups="three", model="mnist_net", epochs=1, misrouted="drop")
+    second = lk.fit_hierarchy(TINY.replace(hierarchy=dropping), device="cpu")
+    assert trained
+    assert all("fine model" in label for label in trained)
+    assert second.record["rows"][:5] == first.record["rows"][:5]
+    seen = sum(row["images"] for row in second.record["rows"][5:])
+    details = second.record["details"]
+    lost = details["train_images"] - details["misrouted_train_images"] - seen
+    assert 0 <= lost <= 3  # one image where a batch of one would be left
+
+
+def test_a_group_that_gets_no_image_keeps_its_first_weights(monkeypatch):
+    predict = hierarchy.predict
+
+    def one_sided(net, split, **options):
+        logits = predict(net, split, **options)
+        return logits - 1e3 * (torch.arange(3) > 0) if logits.shape[1] == 3 else logits
+
+    monkeypatch.setattr(hierarchy, "predict", one_sided)
+    recipe = TINY.replace(epochs=1, train_size=100, test_size=100)
+    record = lk.fit_hierarchy(recipe, device="cpu").record
+    assert record["details"]["routed_train_images"] == [100, 0, 0]
+    assert {row["part"] for row in record["rows"]} == {"router", "fine0"}
+
+
+def test_no_fine_model_meets_a_batch_of_one():
+    """torchvision's ResNet leaves one pixel of 32x32: normalising one image would fail."""
+    part = TINY.replace(hierarchy=None, model="resnet18_imagenet", batch=4, epochs=1)
+    checkpoint = train.Checkpoint(train.run_folder(part, lk.load(TINY.dataset), False))
+    split = lk.load(TINY.dataset).train.take(torch.arange(5))
+    _, rows = hierarchy._fit_fine(
+        part, split, split.labels, checkpoint, misrouted="once", normalise=None, bf16=False,
+        label="", deadline=None,
+    )  # fmt: skip
+    assert rows[0]["images"] == 4
+
+
+def test_fresh_trains_every_model_again():
+    recipe = TINY.replace(epochs=2, train_size=100, test_size=100)
+    with pytest.raises(train.OutOfTimeError):
+        lk.fit_hierarchy(recipe, device="cpu", deadline=time.monotonic() - 1)
+    run = lk.fit_hierarchy(recipe, device="cpu", fresh=True)
+    assert run.record["resumed"] == 0
+
+
+def test_the_fingerprint_covers_the_fine_models_and_the_partition(reference, monkeypatch):
+    shape = (3, 32, 32)
+    mark = hierarchy.fingerprint(TINY, shape, CLASSES)
+    assert train.same_fingerprint(mark, reference.record["fingerprint"])
+    assert mark["weights"][0] == 1_605_760 + 896 + 18_496 + 3 * 129
+    for change in ({"model": "mbn"}, {"groups": "four"}):
+        h = lk.Hierarchy(**{"groups": "three", "model": "mnist_net", "epochs": 2} | change)
+        other = hierarchy.fingerprint(TINY.replace(hierarchy=h), shape, CLASSES)
+        assert not train.same_fingerprint(mark, other), change
+    swapped = dict(PARTITIONS["three"])
+    first, second, _ = swapped
+    swapped[first] = ("whale", *swapped[first][1:])
+    swapped[second] = tuple({*swapped[second], "apple"} - {"whale"})
+    monkeypatch.setitem(hierarchy.PARTITIONS, "three", swapped)
+    assert not train.same_fingerprint(mark, hierarchy.fingerprint(TINY, shape, CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hierarchy": None}, "lk.fit"),
+        ({"hierarchy": lk.Hierarchy(groups="five", model="mbn")}, "three, four"),
+        ({"dataset": "synthetic_cifar10"}, "100 classes"),
+        ({"validation": 100}, "validation is 100"),
+        ({"watch_test": True}, "watch_test"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(change, sentence):
+    with pytest.raises(lk.InputError, match=sentence):
+        lk.fit_hierarchy(TINY.replace(**change), device="cpu")
+    with pytest.raises(lk.InputError, match="fit_hierarchy"):
+        lk.fit(TINY, device="cpu")
+
+
+def test_a_records_numbers_are_found_by_the_tables(reference):
+    record = reference.record
+    for name in ("coarse_top1", "soft_top1", "oracle_top1", "test_top3", "memory_report_unit"):
+        assert compare.measure(record, name) is not None
+    assert compare.measure(record, "test_loss") is None
+    assert compare.measure(record, "epochs") == len(record["rows"])
