@@ -346,3 +346,11 @@ def test_a_best_epoch_is_compared_with_a_best_epoch():
     assert gaps["test top-1 (best epoch)/rep"] == "+0.5 points (this run)"
     assert gaps["test top-1/log"] == "-0.9 points (this run)"
     assert not found.metric.str.contains("epochs").any()
+
+
+def test_a_notebook_shows_every_word_of_a_table():
+    long = "a sentence of evidence that is much longer than fifty characters, and goes on"
+    claim = compare.within("002-M1", 0.4, 0.01, text=long)
+    shown = compare.verdicts([claim], {})
+    assert long in shown._repr_html_()
+    assert long in shown[["claim"]]._repr_html_()

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from labkit.compare.claims import Claim, gap_words, give_or_take, in_points
+from labkit.compare.frames import Table
 from labkit.compare.values import (
     EXACT,
     agreement,
@@ -67,7 +68,7 @@ def verdicts(claims: Iterable[Claim], records: Rows) -> pd.DataFrame:
         "verdict": [str(verdict) for verdict in judged],
         "evidence": [verdict.evidence for verdict in judged],
     }
-    return pd.DataFrame(lines, index=pd.Index([claim.id for claim in claims], name="id"))
+    return Table(lines, index=pd.Index([claim.id for claim in claims], name="id"))
 
 
 def _judge_higher(claim: Claim, records: Rows, spread: float) -> tuple[str, str]:

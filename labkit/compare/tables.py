@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.compare.frames import Table
 from labkit.compare.judges import Rows
 from labkit.compare.values import (
     EXACT,
@@ -60,7 +61,7 @@ def table(
         printed = [line for line in ours.to_dict("records") if _comparable(line)]
         for line in printed or [{"metric": "test_top1", "value": None}]:
             lines.append(_line(row, title, line, runs.get(row, []), recorded.get(row, [])))
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return Table(lines, columns=COLUMNS)
 
 
 @functools.cache
