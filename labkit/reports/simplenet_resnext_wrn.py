@@ -32,7 +32,7 @@ KERAS = Recipe(
     validation=5000,
 )
 RESNEXT = KERAS.replace(model="resnext29_32x4d")
-LINEAR = {"relu_logits": False}  # the dense layer's outputs as they are
+LINEAR = {"final_relu": False}  # the dense layer's outputs as they are
 PATIENCE = 5
 
 # what the papers do instead, within 50 epochs: milestones are their own shares of the run
@@ -58,7 +58,7 @@ WRN_PAPER = KERAS.replace(
 )
 
 LESSON = {"train_size": 4000, "validation": 1000, "test_size": 2000, "epochs": 8}
-TINY = {"train_size": 200, "validation": 100, "test_size": 100}
+TINY = {"train_size": 100, "validation": 100, "test_size": 100}
 # the widest nets only show that they run: one image a class, nothing held out
 HEAVY = {"train_size": 100, "test_size": 100, "epochs": 1}
 
