@@ -145,7 +145,11 @@ def fit(
             "parameters": count(net),
             "predictions": records.encode(logits.argmax(1).cpu().numpy()),
             "labels": records.encode(test.labels.cpu().numpy()),
-            "details": {"train_images": len(train), "validation_images": len(validation)},
+            "details": {
+                "train_images": len(train),
+                "validation_images": len(validation),
+                "multiply_adds": models.summary(net, data.shape).multiply_adds,
+            },
         }
     )
     return finish(record, net, checkpoint, label=about.get("row") or recipe.model)
