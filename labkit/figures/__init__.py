@@ -24,11 +24,12 @@ from labkit.figures.diagrams import (
     residual_units,
 )
 from labkit.figures.drops import drops
-from labkit.figures.pictures import attention, augment_grid, gallery, samples
+from labkit.figures.pictures import answers, attention, augment_grid, gallery, samples
+from labkit.figures.systems import coarse_to_fine, origins, routing
 
 __all__ = [
-    "ablation", "accuracy_against_cost", "agreement", "alt", "attention", "attention_stage",
-    "augment_grid", "bars", "confusion", "curves", "drops", "flow", "gallery", "network",
-    "over_time", "partition", "png", "residual_orders", "residual_units", "samples", "schedule",
-    "show", "theme",
+    "ablation", "accuracy_against_cost", "agreement", "alt", "answers", "attention",
+    "attention_stage", "augment_grid", "bars", "coarse_to_fine", "confusion", "curves", "drops",
+    "flow", "gallery", "network", "origins", "over_time", "partition", "png", "residual_orders",
+    "residual_units", "routing", "samples", "schedule", "show", "theme",
 ]  # fmt: skip

@@ -37,7 +37,7 @@ def confusion(
     labels, guesses = (compare.decode(record[key]) for key in ("labels", "predictions"))
     words = [_word(one) for one in classes]
     if groups:
-        member = _membership(classes, groups)
+        member = membership(classes, groups)
         labels, guesses, words = member[labels], member[guesses], [_word(g) for g in groups]
     counts = np.zeros((len(words), len(words)))
     np.add.at(counts, (labels, guesses), 1)
@@ -155,7 +155,7 @@ def _confusions(counts: np.ndarray, shares: np.ndarray, words: Sequence[str], mo
     return ", ".join(told) or "none"
 
 
-def _membership(classes: Sequence[str], groups: Mapping[str, Sequence[str]]) -> np.ndarray:
+def membership(classes: Sequence[str], groups: Mapping[str, Sequence[str]]) -> np.ndarray:
     """The group's number of every class.
 
     Raises:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from labkit.figures.canvas import INK, described, marked, theme
+from labkit import compare
+from labkit.figures.canvas import INK, as_records, described, marked, name, theme
 
 RIGHT, WRONG = "#005a8c", "#9c3d00"  # the palette's blue and red-orange, dark enough to read
 
@@ -46,6 +47,25 @@ def gallery(
     ]
     count = f"{right.sum()} of {len(right)} images are named rightly"
     return described(figure, f"{title}: {count}. {', '.join(told)}.")
+
+
+def answers(run: Any, split: Any, classes: Sequence[str], *, right: bool, count: int = 12):
+    """The first `count` test images that a run named rightly, or wrongly; the Figure.
+
+    `split` holds the test images in the order of the record's predictions: `report.test(row)`.
+    """
+    (record,) = as_records(run)
+    labels, guesses = (compare.decode(record[key]) for key in ("labels", "predictions"))
+    where = np.flatnonzero((labels == guesses) == right)[:count]
+    images = np.stack([np.asarray(split.images[int(i)]) for i in where]) if len(where) else []
+    return gallery(
+        images,
+        labels[where],
+        guesses[where],
+        classes,
+        f"{name(record)}: {'rightly' if right else 'wrongly'} identified",
+        synthetic=record["data"]["synthetic"],
+    )
 
 
 def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None = None):

@@ -39,7 +39,7 @@ def mnist_net(classes: int, *, size: int = 32, channels: int = 3) -> nn.Sequenti
     return glorot(named(features=features, head=head))
 
 
-def mbn(classes: int, *, size: int = 32, channels: int = 3) -> nn.Sequential:
+def mbn(classes: int, *, thinner: int = 1, size: int = 32, channels: int = 3) -> nn.Sequential:
     """MBN: eight 3x3 convolutions with batch normalisation, in four pairs (report 002).
 
     Source: github.com/LeoTungAnh/CNN-CIFAR-100, "batch norm model 4". Idea: normalise after every
@@ -47,19 +47,23 @@ def mbn(classes: int, *, size: int = 32, channels: int = 3) -> nn.Sequential:
     nothing is changed.
     Parameters: 15,795,556 on CIFAR-100, 15,786,340 of them trainable. Published: 66.15 % after
     350 short epochs (source), 61 % after 15 (report 002).
+
+    `thinner` divides every width: at 4 the same depth costs a sixteenth, with fewer parameters
+    than the MNIST net has.
     """
-    widths = (channels, 256, 512, 512, 512)
+    widths = (channels, *(width // thinner for width in (256, 512, 512, 512)))
+    dense = 1024 // thinner
     stages = {f"stage{i}": _mbn_stage(widths[i - 1], widths[i]) for i in range(1, 5)}
-    norm = nn.BatchNorm1d(1024, eps=0.005, momentum=0.05)
+    norm = nn.BatchNorm1d(dense, eps=0.005, momentum=0.05)
     nn.init.constant_(norm.weight, 0.9)
     nn.init.normal_(norm.bias, std=0.05)
     head = nn.Sequential(
         nn.Flatten(),
-        nn.Linear(512 * (size // 16) ** 2, 1024),
+        nn.Linear(widths[-1] * (size // 16) ** 2, dense),
         nn.ReLU(inplace=True),
         nn.Dropout(0.2),
         norm,
-        nn.Linear(1024, classes),
+        nn.Linear(dense, classes),
     )
     return glorot(named(**stages, head=head))
 
