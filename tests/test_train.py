@@ -120,13 +120,13 @@ print("done", flush=True)
 
 @pytest.mark.faults
 def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home):
-    """kill -9 after 4, 9, 14 ... steps (fingerprint and training), until it ends."""
+    """kill -9 within the second epoch of what is left (three steps are the fingerprint's)."""
     for attempt in range(20):
         child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True)
         for count, line in enumerate(child.stdout):
             if line == "done\n":
                 break
-            if count == 7 + attempt % 3:
+            if count == 8 + attempt:
                 child.send_signal(signal.SIGKILL)
                 break
         child.stdout.close()
@@ -134,7 +134,7 @@ def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home
             break
     else:
         pytest.fail("20 attempts did not finish the run")
-    assert attempt >= 2
+    assert attempt >= 1
     finished = lk.fit(TINY, device="cpu")
     assert finished.record["resumed"] >= 1
     assert timeless(finished.record) == timeless(reference.record)
