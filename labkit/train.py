@@ -178,6 +178,11 @@ def optimise(
     optimizer = make_optimizer(net, recipe)
     rows = checkpoint.restore(net, optimizer)
     images = len(train) * len(passes(recipe.augment))
+    if not recipe.steps(images):
+        raise InputError(
+            f"{images} training images are less than one batch of {recipe.batch}, and this recipe"
+            f" drops what is less; set train_size to {recipe.batch} or more"
+        )
     progress = Progress(label, done=len(rows) * images, total=recipe.epochs * images)
     while len(rows) < recipe.epochs and not stalled(rows, recipe.patience):
         epoch, started = len(rows), time.perf_counter()

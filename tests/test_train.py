@@ -284,6 +284,12 @@ def test_unknown_models_and_options_are_refused(change, sentence):
         lk.fit(TINY.replace(**change), device="cpu")
 
 
+def test_less_than_one_batch_is_refused_where_the_rest_is_dropped(home):
+    small = TINY.replace(drop_last=True, train_size=40, validation=0)
+    with pytest.raises(lk.InputError, match="40 training images are less than one batch of 50"):
+        lk.fit(small, device="cpu")
+
+
 def test_a_missing_gpu_is_refused_by_name():
     if torch.cuda.is_available():
         assert device.pick_device("cuda").type == "cuda"
