@@ -85,17 +85,17 @@ ROWS = (
         note="the rate falls every 5 epochs, as its curve shows",
     ),
     Row(
-        id="001-E4", title="M4, sets 1+2, rate 1e-4", full=SLOW.replace(model="m4"), smoke=SMALL,
+        id="001-E4", title="M4, sets 1+2, rate 1e-4", full=SLOW.replace(model="m4"), smoke=LARGE,
         note="the rate falls every 5 epochs, as its curve shows",
     ),
-    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=LESSON, smoke=SMALL),
+    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=LESSON, smoke=LARGE),
     Row(
         id="001-E6", title="AlexNet with one more dense layer, rate 1e-3",
         full=BASE.replace(model="alexnet_plus"), smoke=LARGE,
     ),
-    Row(id="001-E7", title="ResNet-18, rate 1e-3", full=R18, lesson=LESSON, smoke=SMALL),
+    Row(id="001-E7", title="ResNet-18, rate 1e-3", full=R18, lesson=LESSON, smoke=LARGE),
     Row(
-        id="001-E8", title="ResNet-18, rate 1e-4", full=R18_SLOW, smoke=SMALL,
+        id="001-E8", title="ResNet-18, rate 1e-4", full=R18_SLOW, smoke=LARGE,
         note="the rate never falls, as its curve shows",
     ),
     Row(
@@ -111,7 +111,7 @@ ROWS = (
 
 CONTROLS = (
     _control("E1D", "M1, set 1, twice the epochs", SET1.replace(epochs=40),
-             "001-E2: as many updates, no set 2", smoke=SMALL | {"epochs": 4}),
+             "001-E1: as many updates as 001-E2", smoke=SMALL | {"epochs": 4}),
     _control("E1T", "M1, set 1 twice an epoch", SET1.replace(augment="set1+set1"),
              "001-E2: as many images and updates an epoch, no set 2", lesson=LESSON),
     _control("E1S", "M1, set 2 alone", SET1.replace(augment="set2"),
@@ -121,9 +121,10 @@ CONTROLS = (
     _control("E3S", "M1, rate 1e-4, falling every 7 epochs", SLOW.replace(**EVERY_7),
              "001-E3: the schedule of 001-E2"),
     _control("E4S", "M4, rate 1e-4, falling every 7 epochs", SLOW.replace(model="m4", **EVERY_7),
-             "001-E4: the schedule of 001-E5"),
+             "001-E4: the schedule of 001-E5", smoke=LARGE),
     _control("E8S", "ResNet-18, rate 1e-4, falling every 7 epochs",
-             R18_SLOW.replace(schedule="step", **EVERY_7), "001-E8: the schedule of 001-E7"),
+             R18_SLOW.replace(schedule="step", **EVERY_7), "001-E8: the schedule of 001-E7",
+             smoke=LARGE),
     _control("E9S", "ResNet-34, falling every 7 epochs", POST.replace(**EVERY_7),
              "001-E9: the schedule of 001-E10", smoke=LARGE),
     _control("E10L", "ResNet-34 with pre-activation, falling at epoch 10",
