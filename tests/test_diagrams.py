@@ -42,7 +42,7 @@ def test_a_diagram_tells_its_arrows_and_is_a_picture(draw):
 
 
 def test_an_arrow_joins_boxes_that_are_there():
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="'c', which is no box; the boxes are a, b"):
         figures.flow({"a": (0, 0), "b": (1, 1)}, [("a", "c")], "A wrong one")
 
 

@@ -57,7 +57,14 @@ def flow(
 
     A box shows its name; what comes after a "#" only tells two boxes of one name apart. `marked`
     boxes are drawn in a second colour.
+
+    Raises:
+        ValueError: an arrow begins or ends at a box that is not there.
     """
+    lost = {end for arrow in arrows for end in arrow} - set(boxes)
+    if lost:
+        known = ", ".join(boxes)
+        raise ValueError(f"an arrow names {min(lost)!r}, which is no box; the boxes are {known}")
     columns, rows = (max(place[i] for place in boxes.values()) for i in (0, 1))
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(1.3 * columns + 1.5, 0.62 * rows + 1.1))
