@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     new = command("models", show_models, "list the architectures, or show one layer by layer")
     new.add_argument("name", nargs="?", help="a model, such as mbn")
     new.add_argument("--classes", type=int, default=100, help="outputs (default 100)")
-    new.add_argument("--size", type=int, default=32, help="height and width of an image (32)")
+    new.add_argument("--size", type=int, help="height and width of an image (its report's own)")
     new.add_argument("--channels", type=int, help="of an image (3; 1 at size 28, as MNIST has)")
     new.add_argument("--json", action="store_true", help="print a JSON list")
 
@@ -128,29 +128,18 @@ def _report(name: str, arguments: argparse.Namespace):
 
 
 def show_models(arguments: argparse.Namespace) -> None:
-    from labkit import models
-    from labkit.parameters import InputError
+    from labkit.models import MODELS
 
-    classes, size = arguments.classes, arguments.size
-    channels = arguments.channels or (1 if size == 28 else 3)
-
-    def one(name: str):
-        try:
-            net = models.build(name, classes=classes, size=size, channels=channels)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        return models.summary(net, (channels, size, size))
-
-    names = [arguments.name] if arguments.name else list(models.MODELS)
+    names = [arguments.name] if arguments.name else list(MODELS)
     if arguments.name and not arguments.json:
-        print(one(arguments.name))
+        print(_layer_table(arguments.name, arguments)[1])
         return
     listing = []
     for name in names:
-        table = one(name)
+        size, table = _layer_table(name, arguments)
         numbers = ("parameters", "trainable", "multiply_adds")
         listing.append(
-            {"name": name, "classes": classes, "size": size}
+            {"name": name, "classes": arguments.classes, "size": size}
             | {key: getattr(table, key) for key in numbers}
         )
     if arguments.json:
@@ -160,6 +149,24 @@ def show_models(arguments: argparse.Namespace) -> None:
     for row in listing:
         print(f"{row['name']:<24} {row['parameters']:>12,} {row['trainable']:>12,}"
               f" {row['multiply_adds']:>16,}")  # fmt: skip
+
+
+def _layer_table(name: str, arguments: argparse.Namespace):
+    """The size of an image, and the table of a network without memory for its weights."""
+    import torch
+
+    from labkit import models
+    from labkit.parameters import InputError
+
+    known = models.MODELS.get(name)
+    size = arguments.size or (known.size if known else 32)
+    channels = arguments.channels or (1 if size == 28 else 3)
+    try:
+        with torch.device("meta"):
+            net = models.build(name, classes=arguments.classes, size=size, channels=channels)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return size, models.summary(net, (channels, size, size))
 
 
 def show_rows(arguments: argparse.Namespace) -> None:

@@ -282,6 +282,7 @@ def learns(name, *, steps=400):
         ("wrn16_2", {"dropout": "much"}, "option dropout is 'much'; it must be float"),
         ("wrn16_2", {"depth": 16}, "no option 'depth'"),
         ("residual_attention", {"attention": 0}, "option attention is 0; it must be bool"),
+        ("mbn", {"thinner": 0}, "thinner is 0; it must be 1 or more"),
         ("mnist_net", {"dropout": 0.1}, "no option 'dropout'; known: none"),
         ("residual_attention", {"size": 30}, "in steps of 4; these have 30x30"),
         ("alexnet_plus", {"size": 32}, "takes images of 63x63 pixels or more; these have 32x32"),
@@ -303,7 +304,11 @@ def test_options_change_what_they_name():
     for final_relu in (True, False):
         net = build("resnext2_a", classes=50, final_relu=final_relu)
         assert (logits(net, images).min() >= 0) == final_relu
-    assert all(MODELS[name].options == {} for name in ("mbn", "alexnet_plus", "simplenet"))
+    assert all(MODELS[name].options == {} for name in ("m1", "alexnet_plus", "simplenet"))
+    thin = measure("mbn", thinner=4)
+    assert thin.parameters < measure("mnist_net").parameters
+    assert [m.out_channels for m in sketch("mbn", thinner=4).modules()
+            if isinstance(m, nn.Conv2d)] == [64, 64, *[128] * 6]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])

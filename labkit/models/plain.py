@@ -51,6 +51,8 @@ def mbn(classes: int, *, thinner: int = 1, size: int = 32, channels: int = 3) ->
     `thinner` divides every width: at 4 the same depth costs a sixteenth, with fewer parameters
     than the MNIST net has.
     """
+    if thinner < 1:
+        raise ValueError(f"mbn: thinner is {thinner}; it must be 1 or more")
     widths = (channels, *(width // thinner for width in (256, 512, 512, 512)))
     dense = 1024 // thinner
     stages = {f"stage{i}": _mbn_stage(widths[i - 1], widths[i]) for i in range(1, 5)}
