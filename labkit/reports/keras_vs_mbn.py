@@ -32,6 +32,7 @@ MBN = SMALL.replace(
 )
 THIN = {"thinner": 4}
 LESSON = {"epochs": 10}
+SMOKE = {"epochs": 3, "train_size": 4000, "test_size": 1000}
 
 STUDY = Study(
     id="002",
@@ -39,12 +40,12 @@ STUDY = Study(
     title="Keras's small MNIST net against MBN",
     notebook="03_keras_vs_mbn",
     rows=(
-        Row(id="002-M1", title="MNIST net", full=SMALL, lesson=LESSON),
+        Row(id="002-M1", title="MNIST net", full=SMALL, lesson=LESSON, smoke=SMOKE),
         Row(
             id="002-M2",
             title="MBN, eight convolutions with batch normalisation",
             full=MBN,
-            smoke={"train_size": 200},
+            smoke={"train_size": 200, "test_size": 1000},
             note="too dear for a class hour on a CPU, where 002-T2 stands in for it",
         ),
         Row(
@@ -52,6 +53,7 @@ STUDY = Study(
             title="MBN at a quarter of its width",
             full=MBN.replace(options=THIN),
             lesson=LESSON,
+            smoke=SMOKE | {"train_size": 2000},
             optional=True,
             note="ours: the same depth at a sixteenth of the cost",
         ),
@@ -60,6 +62,7 @@ STUDY = Study(
             title="MNIST net on MBN's own recipe",
             full=MBN.replace(model="mnist_net"),
             lesson=LESSON,
+            smoke=SMOKE,
             optional=True,
             note="control: the same optimizer and augmentation for both models",
         ),
