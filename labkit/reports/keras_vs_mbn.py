@@ -32,7 +32,7 @@ MBN = SMALL.replace(
 )
 THIN = {"thinner": 4}
 LESSON = {"epochs": 10}
-SMOKE = {"epochs": 3, "train_size": 4000, "test_size": 1000}
+SMOKE = {"epochs": 3, "train_size": 4000, "validation": 500, "test_size": 1000}
 
 STUDY = Study(
     id="002",
@@ -45,7 +45,7 @@ STUDY = Study(
             id="002-M2",
             title="MBN, eight convolutions with batch normalisation",
             full=MBN,
-            smoke={"train_size": 200, "test_size": 1000},
+            smoke={"train_size": 200, "validation": 100, "test_size": 1000},
             note="too dear for a class hour on a CPU, where 002-T2 stands in for it",
         ),
         Row(
