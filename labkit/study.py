@@ -36,9 +36,9 @@ class Report:
             f"Report {self.study.id}: {self.study.title}",
             f"preset  {self.preset}, {seeds} {'seed' if seeds == 1 else 'seeds'} a row,"
             f" on {device.pick_device(self.device).type}",
-            f"data    {kind} {data.name}: {len(data.train):,} training and"
-            f" {len(data.test):,} test images, {'x'.join(map(str, data.shape))},"
-            f" {len(data.classes)} classes",
+            f"data    {kind} {data.name}, {len(data.classes)} classes",
+            f"        {len(data.train):,} training and {len(data.test):,} test images of"
+            f" {'x'.join(map(str, data.shape))}",
         ]
         if not data.complete and not data.synthetic:
             lines.append(f"        a subset: the published set has {data.published[0]:,} images")
