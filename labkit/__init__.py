@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from labkit.data import DATASETS, Data, Split, load
     from labkit.data.augment import AUGMENTS
     from labkit.data.batches import batches
+    from labkit.data.partitions import PARTITIONS
     from labkit.evaluate import confusion, predict, score
     from labkit.hierarchy import fit_hierarchy
     from labkit.models import MODELS, build, summary
@@ -35,6 +36,7 @@ _HOME = {
     "Hierarchy": "recipe",
     "InputError": "parameters",
     "MODELS": "models",
+    "PARTITIONS": "data.partitions",
     "REPORTS": "reports",
     "Recipe": "recipe",
     "Record": "records",
@@ -61,6 +63,7 @@ __all__ = [
     "AUGMENTS",
     "DATASETS",
     "MODELS",
+    "PARTITIONS",
     "REPORTS",
     "Data",
     "Hierarchy",

@@ -6,6 +6,7 @@ import difflib
 
 from labkit.parameters import InputError
 from labkit.reports import (
+    hierarchical_cifar100,
     keras_vs_mbn,
     residual_attention,
     simplenet_resnext_wrn,
@@ -13,7 +14,13 @@ from labkit.reports import (
 )
 from labkit.reports.rows import PRESETS, Row, Study
 
-_STUDIES = (tiny_imagenet_survey, keras_vs_mbn, simplenet_resnext_wrn, residual_attention)
+_STUDIES = (
+    hierarchical_cifar100,
+    tiny_imagenet_survey,
+    keras_vs_mbn,
+    simplenet_resnext_wrn,
+    residual_attention,
+)
 REPORTS: dict[str, Study] = {study.STUDY.name: study.STUDY for study in _STUDIES}
 
 __all__ = ["PRESETS", "REPORTS", "Row", "Study", "find_row", "find_study"]

@@ -1,0 +1,181 @@
+"""Report 000: a router and three or four fine models against CIFAR-100.
+
+The report states the groups, the routing (hard, by the predicted group, for training and test
+images), random labels for misrouted training images, the architectures by name and the total
+number of epochs. It states no preprocessing, optimizer, learning rate, batch or depth of the
+PreResNet, and which stem its ResNets have.
+
+What we chose: Adam at 1e-3, batch 128, pixels standardised, no augmentation and no early
+stopping (accuracies below 50 % and overfitting after thirty epochs point to little of either);
+epochs shared evenly among the models (120 = 4 x 30 = 5 x 24, 85 = 5 x 17); random labels drawn
+once; the 3x3 stem, with torchvision's 7x7 stem as rows of their own (suffix T); PreResNet-44 of
+basic blocks, which alone fits the report's memory column. That column is in KiB / 1000.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from labkit.compare import below, higher, no_better, ratio, within
+from labkit.recipe import Hierarchy, Recipe
+from labkit.reports.rows import Row, Study
+
+R18, R34, PRE = "resnet18_cifar", "resnet34_cifar", "preresnet44"
+NAMES = {R34: "ResNet-34", R18: "ResNet-18", PRE: "PreResNet-44"}
+FLAT = Recipe(
+    dataset="cifar100", model=R18, epochs=120, batch=128, optimizer="adam", lr=1e-3, augment="none"
+)
+SMOKE = {"epochs": 1, "train_size": 100, "test_size": 100}
+LESSON_EPOCHS = 5  # of each model
+LESSON = {"epochs": LESSON_EPOCHS, "train_size": 3000, "test_size": 2000}
+COUNTS = {"three": 3, "four": 4}
+
+
+def system(
+    id: str, groups: str, fine: str, epochs: int, *, router: str = R18, lesson: bool = False,
+    misrouted: str = "once", change: str = "", **more: Any,
+) -> Row:  # fmt: skip
+    """A row of one router and a fine model for each group, all trained for `epochs` epochs."""
+    hierarchy = Hierarchy(groups=groups, model=fine, misrouted=misrouted)
+    return Row(
+        id=id,
+        title=f"{NAMES[router]} router, {COUNTS[groups]} x {NAMES[fine]}{change}",
+        full=FLAT.replace(model=router, epochs=epochs, hierarchy=hierarchy),
+        lesson=LESSON if lesson else None,
+        smoke=SMOKE,
+        **more,
+    )
+
+
+def flat(id: str, model: str, epochs: int, *, lesson: bool = False, note: str) -> Row:
+    """A control: one network for all hundred classes."""
+    return Row(
+        id=id,
+        title=f"one {NAMES[model]}, {epochs} epochs",
+        full=FLAT.replace(model=model, epochs=epochs),
+        lesson={**LESSON, "epochs": epochs // 30 * LESSON_EPOCHS} if lesson else None,
+        smoke=SMOKE,
+        optional=True,
+        note=note,
+    )
+
+
+def competition() -> Row:
+    """D1 trains its router for 35 epochs and its fine models for 40."""
+    row = system("000-D1", "three", PRE, 35, router=R34, note="the text's competition run")
+    alike = row.full.hierarchy
+    return replace(
+        row,
+        full=row.full.replace(hierarchy=replace(alike, epochs=40)),
+        smoke={**SMOKE, "hierarchy": alike},
+    )
+
+
+def with_large_stem(row: Row) -> Row:
+    """The same row with torchvision's stem of stride 4 in every ResNet."""
+
+    def stem(name: str) -> str:
+        return name.replace("_cifar", "_imagenet")
+
+    def change(values: Hierarchy) -> Hierarchy:
+        return replace(values, model=stem(values.model))
+
+    full, smoke = row.full, dict(row.smoke)
+    if "hierarchy" in smoke:
+        smoke["hierarchy"] = change(smoke["hierarchy"])
+    return replace(
+        row,
+        id=f"{row.id}T",
+        title=f"{row.title}, torchvision's stem",
+        full=full.replace(model=stem(full.model), hierarchy=change(full.hierarchy)),
+        lesson=None,
+        smoke=smoke,
+        optional=True,
+        note="the report does not say which stem it used",
+    )
+
+
+PRINTED = (
+    system("000-A1", "three", R34, 30),
+    system("000-A2", "three", R18, 30, lesson=True),
+    system("000-A3", "three", PRE, 30, lesson=True),
+    system("000-B1", "four", R34, 24),
+    system("000-B2", "four", R18, 24),
+    system("000-B3", "four", PRE, 24, lesson=True),
+    system("000-C1", "four", R18, 17, note="trained on a CPU, 85 epochs in all"),
+    competition(),
+)
+TOTAL = "control: as many epochs as the system has in all, so twice the images"
+SEEN = "control: as many images as the system shows its models"
+EQUAL = {
+    "change": ", 30 epochs each",
+    "optional": True,
+    "note": "control: four groups with as many epochs a model as three",
+}
+CONTROLS = (
+    flat("000-F1", R34, 120, note=TOTAL),
+    flat("000-F2", R18, 120, note=TOTAL),
+    flat("000-F3", PRE, 120, lesson=True, note=TOTAL),
+    flat("000-G1", R34, 60, note=SEEN),
+    flat("000-G2", R18, 60, lesson=True, note=SEEN),
+    flat("000-G3", PRE, 60, lesson=True, note=SEEN),
+    system("000-E1", "four", R34, 30, **EQUAL),
+    system("000-E2", "four", R18, 30, **EQUAL),
+    system("000-E3", "four", PRE, 30, **EQUAL),
+    system(
+        "000-M1", "three", PRE, 30, misrouted="epoch", optional=True,
+        change=", random labels redrawn",
+        note="A3 with new random labels in every epoch",
+    ),
+    system(
+        "000-M2", "three", PRE, 30, misrouted="drop", lesson=True, optional=True,
+        change=", misrouted dropped",
+        note="A3 without its misrouted training images",
+    ),
+)  # fmt: skip
+
+MEMORY, TOP3 = "memory_report_unit", "test_top3"
+STUDY = Study(
+    id="000",
+    name="hierarchical_cifar100",
+    title="Coarse-to-fine classification of CIFAR-100",
+    notebook="01_hierarchical_cifar100",
+    rows=(*PRINTED, *map(with_large_stem, PRINTED), *CONTROLS),
+    claims=(
+        higher("000-A3", "000-A1", points=4.05),
+        higher("000-A3", "000-A2", points=4.10),
+        higher("000-B3", "000-B1", points=2.63),
+        higher("000-B3", "000-B2", points=1.44),
+        ratio("000-A3", "000-A1", metric=MEMORY, at_most=0.2, printed=round(51 / 293, 3)),
+        ratio("000-A3", "000-A2", metric=MEMORY, at_most=0.34, printed=round(51 / 175, 3)),
+        ratio("000-B3", "000-B1", metric=MEMORY, at_most=0.2, printed=round(54 / 376, 3)),
+        ratio("000-B3", "000-B2", metric=MEMORY, at_most=0.34, printed=round(54 / 218, 3)),
+        no_better("000-A1", "000-A2"),
+        no_better("000-B1", "000-B2"),
+        higher("000-A1", "000-B1", points=1.02),
+        higher("000-A3", "000-B3", points=2.44),
+        higher("000-B2", "000-A2", points=0.22, id="the exception: 000-B2 000-A2 (test_top1)"),
+        higher("000-B2", "000-A2", metric=TOP3, points=3.64),
+        higher(
+            "000-A3", "000-M2",
+            text="random labels for misrouted images (000-A3) are better than dropping them"
+            " (000-M2)",
+        ),
+        within("000-D1", 0.83, 0.02, metric="coarse_top1"),
+        below("000-D1", "test_top1", "coarse_top1"),
+        ratio(
+            "000-A3", "000-A1", metric="seconds", at_least=0.8, at_most=1.25,
+            printed=round(39 / 37, 2),
+        ),
+        higher(
+            "000-A2", "000-G2",
+            text="a system (000-A2) is better than one ResNet-18 that sees as many images (000-G2)",
+        ),
+        higher(
+            "000-A3", "000-G3",
+            text="a system (000-A3) is better than one PreResNet-44 that sees as many images"
+            " (000-G3)",
+        ),
+    ),
+)  # fmt: skip
