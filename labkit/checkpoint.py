@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,9 @@ import torch
 from torch import nn
 
 from labkit import files
+from labkit.parameters import InputError
+
+ABANDONED = 3600.0  # seconds after which a temporary file has no writer any more
 
 
 class Checkpoint:
@@ -22,12 +28,38 @@ class Checkpoint:
     `last.json` points at the newest checkpoint and carries its SHA-256; it is replaced last, so a
     checkpoint is either whole and named, or not there. `weights.safetensors` and `record.json`
     are what remains of a finished run.
+
+    Args:
+        every: seconds between two checkpoints.
+        recipe: what is trained, as plain values; a checkpoint of anything else is refused.
     """
 
-    def __init__(self, folder: Path, *, every: float = 10.0) -> None:
-        self.folder, self.every = Path(folder), every
+    def __init__(
+        self, folder: Path, *, every: float = 10.0, recipe: dict[str, Any] | None = None
+    ) -> None:
+        self.folder, self.every, self.recipe = Path(folder), every, recipe or {}
         self.resumed = 0
         self.saved = time.monotonic()
+
+    def prepare(self) -> None:
+        """Make the folder, before anything is trained, and sweep out what a killed writer left.
+
+        Raises:
+            DataError: nothing can be written there.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder) as probe:
+                now = os.fstat(probe.fileno()).st_mtime
+        except OSError as error:
+            raise files.DataError(
+                f"cannot write {self.folder}: {error.strerror}; set LABKIT_RUNS to a folder you may"
+                " write to"
+            ) from error
+        for leftover in sorted(self.folder.glob(".*.tmp")):
+            with contextlib.suppress(FileNotFoundError):  # its writer was only slow
+                if now - leftover.stat().st_mtime > ABANDONED:
+                    leftover.unlink()
 
     def save(
         self,
@@ -43,7 +75,7 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
         buffer = io.BytesIO()
-        torch.save(state | {"resumed": self.resumed}, buffer)
+        torch.save(state | {"recipe": self.recipe, "resumed": self.resumed}, buffer)
         name = f"epoch-{len(rows):05}.pt"
         content = buffer.getvalue()
         files.write_atomic(self.folder / name, content)
@@ -55,11 +87,16 @@ class Checkpoint:
         self.saved = time.monotonic()
 
     def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-        """Load the newest checkpoint into both; the rows so far, or [] for a fresh start."""
+        """Load the newest checkpoint into both; the rows so far, or [] for a fresh start.
+
+        Raises:
+            InputError: it is the checkpoint of another recipe.
+        """
         content = self._verified()
         if content is None:
             return []
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        self._check_recipe(state.get("recipe", {}))
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         self.resumed = state["resumed"] + 1
@@ -89,6 +126,16 @@ class Checkpoint:
         self.forget()
         for name in ("record.json", "weights.safetensors"):
             (self.folder / name).unlink(missing_ok=True)
+
+    def _check_recipe(self, theirs: dict[str, Any]) -> None:
+        names = sorted(self.recipe.keys() | theirs.keys())
+        differing = [name for name in names if self.recipe.get(name) != theirs.get(name)]
+        if differing:
+            raise InputError(
+                f"the checkpoint in {self.folder} is of another recipe, which differs in"
+                f" {', '.join(differing)}; nothing was changed there. Move it away, or set"
+                " LABKIT_RUNS to another folder"
+            )
 
     def _verified(self) -> bytes | None:
         """The bytes of the newest checkpoint, if they are the ones that were written."""

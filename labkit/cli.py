@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+STOPPED = "the same command goes on from the last checkpoint"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where the program stands, so that it ends as tidily as after Ctrl-C."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from labkit.records import RecordError
 
     try:
-        return arguments.do(arguments) or 0
+        with _raise_on_sigterm():
+            return arguments.do(arguments) or 0
     except InputError as error:
         return _say(error, 2)
     except DataError as error:
@@ -32,14 +42,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error, 1)
     except OSError as error:
         return _say(error, 1)
+    except Terminated:
+        return _say(f"terminated; {STOPPED}", 143)
     except KeyboardInterrupt:
-        return _say("interrupted; the last finished epoch is kept, the same command goes on", 130)
+        return _say(f"interrupted; {STOPPED}", 130)
     except RuntimeError as error:
         from labkit.train import OutOfTimeError, TrainingError
 
         if isinstance(error, (OutOfTimeError, TrainingError)):
             return _say(error, 1)
         raise
+
+
+@contextlib.contextmanager
+def _raise_on_sigterm() -> Iterator[None]:
+    """A scheduler's SIGTERM stops a command as Ctrl-C does; a notebook's runner sets its own."""
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -138,11 +138,14 @@ def fit_hierarchy(
         fine, rows, resumed = [], router.record["rows"], router.record["resumed"]
         rows = [row | {"part": "router"} for row in rows]
         for g, classes in enumerate(groups):
-            checkpoint = Checkpoint(folder / f"fine{g}", every=checkpoint_every)
+            expert_recipe = fine_recipe(recipe, g)
+            checkpoint = Checkpoint(
+                folder / f"fine{g}", every=checkpoint_every, recipe=expert_recipe.to_json()
+            )
             if fresh:
                 checkpoint.clear()
             expert, more = _fit_fine(
-                fine_recipe(recipe, g), images.take(routed == g), classes.to(target), checkpoint,
+                expert_recipe, images.take(routed == g), classes.to(target), checkpoint,
                 misrouted=recipe.hierarchy.misrouted, normalise=train.statistics(recipe, data),
                 bf16=bf16, label=f"{label} fine model {g + 1} of {len(groups)}", deadline=deadline,
             )  # fmt: skip

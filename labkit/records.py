@@ -228,5 +228,9 @@ def _check(values: Any, name: Any) -> None:
         raise RecordError(f"{name} has missing or unknown fields: {', '.join(wrong)}")
     if values["checksum"] != _checksum(values):
         raise RecordError(f"{name} was changed after it was written: its checksum does not match")
-    if Recipe.from_json(values["recipe"]).digest != values["digest"]:
+    try:
+        digest = Recipe.from_json(values["recipe"]).digest
+    except (TypeError, ValueError, AttributeError) as error:
+        raise RecordError(f"{name} holds no recipe of this labkit: {error}") from error
+    if digest != values["digest"]:
         raise RecordError(f"{name} names digest {values['digest']}, which is not its recipe's")

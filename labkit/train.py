@@ -111,10 +111,11 @@ def fit(
     if (folder / "record.json").exists():
         return Run(recall(folder, about), folder)
     bf16 = use_bf16(recipe.precision, target)
-    checkpoint = Checkpoint(folder, every=checkpoint_every)
+    checkpoint = Checkpoint(folder, every=checkpoint_every, recipe=recipe.to_json())
     train, validation = data.holdout(recipe.validation, recipe.train_size, recipe.seed)
     test = test_split(recipe, data).to(target)
     mark = fingerprint(recipe, data.shape, len(data.classes))
+    checkpoint.prepare()
     with own_randomness(target, deterministic=recipe.deterministic), explain_memory(recipe, target):
         net = build(recipe, len(data.classes), data.shape[-1])
         net.to(target, memory_format=torch.channels_last)
@@ -378,7 +379,7 @@ def count(net: nn.Module) -> dict[str, int]:
 
 @contextlib.contextmanager
 def explain_memory(recipe: Recipe, device: torch.device) -> Iterator[None]:
-    """Turn a CUDA out-of-memory into a sentence that holds no tensors alive."""
+    """Turn a failure of the GPU into a sentence that holds no tensors alive."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -388,6 +389,9 @@ def explain_memory(recipe: Recipe, device: torch.device) -> Iterator[None]:
             f"out of GPU memory: {recipe.model} at batch {recipe.batch} on {recipe.dataset},"
             f" {free:,.0f} MB free; try a smaller batch (another recipe, another record)"
         )
+    except torch.AcceleratorError as error:
+        error.__traceback__ = None
+        message = f"the GPU failed: {error}; the same command goes on from the last checkpoint"
     else:
         return
     raise TrainingError(message)
