@@ -34,6 +34,7 @@ def test_models_as_json(capsys):
     assert "parameters" in capsys.readouterr().out.lower()
 
 
+@pytest.mark.faults(21, 22)
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -84,6 +85,7 @@ def test_a_sweep_stops_at_its_deadline_and_goes_on(home, monkeypatch):
     assert len(records.recorded(folder=out)) == 1
 
 
+@pytest.mark.faults(28)
 def test_check_names_a_stale_record(home, monkeypatch, capsys):
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
     monkeypatch.setenv("LABKIT_RECORDS", str(home / "records"))
@@ -99,9 +101,10 @@ def test_check_names_a_stale_record(home, monkeypatch, capsys):
     assert "STALE" in capsys.readouterr().out
 
 
+@pytest.mark.faults(37)
 def test_training_needs_no_notebook_packages():
-    blocked = ("jupyterlab", "papermill", "seaborn", "matplotlib", "nbformat", "nbclient", "IPython",
-               "typer", "click", "yaml", "psutil")  # fmt: skip
+    blocked = ("jupyterlab", "papermill", "seaborn", "matplotlib", "nbformat", "nbclient",
+               "IPython", "typer", "click", "yaml", "psutil")  # fmt: skip
     code = f"""
 import sys
 class Block:
@@ -118,6 +121,7 @@ for line in (["models", "mnist_net"], ["rows"], ["data", "list"],
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.faults(37)
 def test_importing_labkit_is_quick_and_does_not_import_torch():
     code = (
         "import time, sys; t = time.perf_counter(); import labkit;"

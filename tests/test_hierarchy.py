@@ -148,6 +148,7 @@ def test_the_weights_are_those_that_were_scored(reference):
     assert logits.argmax(1).tolist() == reference.record.predictions.tolist()
 
 
+@pytest.mark.faults(1)
 def test_a_system_stopped_after_every_epoch_ends_with_the_same_bits(
     reference, monkeypatch, tmp_path
 ):

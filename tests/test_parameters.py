@@ -68,7 +68,7 @@ def as_injected(name, value):
 ENTRANCES = [one, as_cell, as_injected]
 
 
-@pytest.mark.faults
+@pytest.mark.faults(22)
 @pytest.mark.parametrize("entrance", ENTRANCES)
 @pytest.mark.parametrize(("name", "value", "typed"), ACCEPTED)
 def test_accepted(entrance, name, value, typed):
@@ -77,7 +77,7 @@ def test_accepted(entrance, name, value, typed):
     assert type(got) is type(typed)
 
 
-@pytest.mark.faults
+@pytest.mark.faults(22)
 @pytest.mark.parametrize("entrance", [one, as_cell])
 @pytest.mark.parametrize(("name", "value", "words"), REFUSED)
 def test_refused_with_a_sentence(entrance, name, value, words):
@@ -97,6 +97,7 @@ def test_numbers_from_text(text):
     assert check({"lr": text}, RATE) == {"lr": float(text)}
 
 
+@pytest.mark.faults(22)
 @pytest.mark.parametrize(
     "value", ["nan", "inf", "1e5x", "1_0", ".5", "5.", "01", "1e999", math.nan, math.inf, True]
 )
@@ -109,7 +110,7 @@ def test_defaults_fill_the_rest():
     assert check({}) == {name: p.default for name, p in PARAMETERS.items()}
 
 
-@pytest.mark.faults
+@pytest.mark.faults(21)
 def test_misspelt_name_is_refused_with_the_nearest_and_the_list():
     with pytest.raises(InputError, match=r"no parameter 'epoch'; did you mean epochs\?") as caught:
         check({"epoch": 5})
@@ -122,7 +123,7 @@ def test_every_problem_has_its_line():
     assert len(str(caught.value).splitlines()) == 3
 
 
-@pytest.mark.faults
+@pytest.mark.faults(21)
 def test_misspelt_name_injected_by_plain_papermill_is_found():
     history = ["", "# parameters\npreset: str = 'smoke'", "# Parameters\nepoch = 5\n"]
     with pytest.raises(InputError, match="did you mean epochs"):
@@ -146,7 +147,7 @@ def test_a_notebook_may_declare_more_than_the_contract():
     assert parameters(namespace) == check({"preset": "smoke"})
 
 
-@pytest.mark.faults
+@pytest.mark.faults(23)
 @pytest.mark.parametrize("code", ["seeds = open('x', 'w')", "import os", "lr = float('nan')"])
 def test_an_injected_cell_holds_values_only(code):
     with pytest.raises(InputError, match=r"holds code|plain value"):
@@ -192,7 +193,7 @@ def test_declared_reads_types_and_defaults_in_order():
     assert found["shift"].default == -1.5
 
 
-@pytest.mark.faults
+@pytest.mark.faults(24)
 @pytest.mark.parametrize(
     "cells",
     [
@@ -219,7 +220,7 @@ def test_a_cell_that_declares_badly_is_refused(cells):
         declared(notebook(*cells))
 
 
-@pytest.mark.faults
+@pytest.mark.faults(24)
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"nbformat": 3, "cells": []}', "\x00"])
 def test_not_a_notebook(home, content):
     home.mkdir(exist_ok=True)
@@ -243,7 +244,7 @@ ANYTHING = st.one_of(
 )
 
 
-@pytest.mark.faults
+@pytest.mark.faults(22)
 @settings(max_examples=500, deadline=None)
 @given(st.dictionaries(st.one_of(st.sampled_from(list(PARAMETERS)), st.text()), ANYTHING))
 def test_anything_is_typed_or_cleanly_refused(values):
@@ -258,7 +259,7 @@ def test_anything_is_typed_or_cleanly_refused(values):
         assert type(value) is PARAMETERS[name].type
 
 
-@pytest.mark.faults
+@pytest.mark.faults(23)
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_arrives_byte_equal(text):

@@ -212,7 +212,7 @@ def edit(root, number, source):
     notebooks.write(path, content)
 
 
-@pytest.mark.faults
+@pytest.mark.faults(28)
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_makes_a_notebook_run_again(tmp_path, name):
     change, again = CHANGES[name]
@@ -299,7 +299,7 @@ def dead_links(html):
                 yield f"{path.name}: {link}"
 
 
-@pytest.mark.faults
+@pytest.mark.faults(29)
 @pytest.mark.slow
 def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monkeypatch):
     root = checkout(tmp_path / "a b{c}#\u00e9", notebook("print('seen')", TELL, DRAW))
@@ -347,7 +347,7 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
     assert {path: path.read_bytes() for path in sorted(html.rglob("*.html"))} == before
 
 
-@pytest.mark.faults
+@pytest.mark.faults(28)
 def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, monkeypatch):
     root = checkout(tmp_path / "root", notebook("1"))
     staged = []

@@ -39,6 +39,7 @@ def test_round_trip(home):
     assert records.recorded("keras_vs_mbn", preset="full", folder=home / "records") == []
 
 
+@pytest.mark.faults(25)
 def test_only_the_first_claim_is_kept(home):
     path = home / "record.json"
     assert records.claim(records.seal(values()), path)
@@ -46,6 +47,7 @@ def test_only_the_first_claim_is_kept(home):
     assert records.read(path)["seconds"] == 1.0
 
 
+@pytest.mark.faults(27)
 @pytest.mark.parametrize("field", sorted(records.FIELDS))
 def test_any_edited_field_is_refused(home, field):
     path = home / "record.json"
@@ -61,6 +63,7 @@ def test_any_edited_field_is_refused(home, field):
         records.read(path)
 
 
+@pytest.mark.faults(27)
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"schema": 1}'])
 def test_damaged_files_are_refused(home, content):
     path = home / "record.json"
@@ -69,11 +72,13 @@ def test_damaged_files_are_refused(home, content):
         records.read(path)
 
 
+@pytest.mark.faults(18)
 def test_numbers_that_are_not_finite_are_refused():
     with pytest.raises(records.RecordError, match="finite"):
         records.seal(values(seconds=float("nan")))
 
 
+@pytest.mark.faults(34)
 def test_times_are_utc_to_the_second():
     assert records.now().endswith("Z")
     assert len(records.now()) == len("2026-01-01T00:00:00Z")

@@ -87,7 +87,7 @@ def nothing_left(tmp_path, monkeypatch):
     assert not list(temporary.glob("labkit-*"))
 
 
-@pytest.mark.faults
+@pytest.mark.faults(23, 36)
 def test_a_good_notebook_is_verified_and_named(make):
     hostile = "\"'''\\ {x} %s\n\u00e9\U0001f600 # $(date)" + "x" * 100_000
     path = make(
@@ -131,7 +131,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.faults
+@pytest.mark.faults(4, 5)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_failure_has_its_sentence_and_keeps_the_last_good_output(make, capfd, name):
     source, status, words = FAULTS[name]
@@ -152,7 +152,7 @@ def test_a_failure_has_its_sentence_and_keeps_the_last_good_output(make, capfd, 
     assert re.search(words, result.message)
 
 
-@pytest.mark.faults
+@pytest.mark.faults(30)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "limit"),
@@ -175,7 +175,7 @@ def test_a_cell_that_never_ends_is_stopped(make, monkeypatch, source, limit):
     assert sum(map(len, outputs(result.out))) < 1_100_000
 
 
-@pytest.mark.faults
+@pytest.mark.faults(6, 8)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "status"),
@@ -213,7 +213,7 @@ def test_a_signal_stops_the_notebook_once(make, number, code, status):
     assert outputs(failed).count("seen\n") == 1
 
 
-@pytest.mark.faults
+@pytest.mark.faults(6)
 @pytest.mark.slow
 def test_nothing_survives_a_killed_runner(make):
     path = make("import time; time.sleep(600)")
@@ -234,7 +234,7 @@ def test_nothing_survives_a_killed_runner(make):
         time.sleep(0.2)
 
 
-@pytest.mark.faults
+@pytest.mark.faults(35)
 @pytest.mark.slow
 def test_a_hostile_locale_changes_nothing(make):
     path = make("# \u00e9\nimport locale; print(note, locale.getpreferredencoding())")
@@ -249,7 +249,7 @@ def test_a_hostile_locale_changes_nothing(make):
     assert outputs(out_of(path)) == ["\u00e9 utf-8\n"]
 
 
-@pytest.mark.faults
+@pytest.mark.faults(21, 22, 23)
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -266,7 +266,7 @@ def test_bad_input_is_refused_before_a_kernel_starts(make, monkeypatch, values, 
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.faults
+@pytest.mark.faults(21)
 @pytest.mark.slow
 def test_plain_papermill_with_a_misspelt_name_fails_with_the_sentence(make):
     path = make("from labkit.parameters import parameters\nparameters(globals())")
@@ -280,7 +280,7 @@ def test_plain_papermill_with_a_misspelt_name_fails_with_the_sentence(make):
         assert ("no parameter 'seed'; did you mean seeds?" in done.stderr) == bool(code)
 
 
-@pytest.mark.faults
+@pytest.mark.faults(24)
 def test_bad_files_are_refused(make, monkeypatch):
     path = make("1")
     with pytest.raises(InputError, match="is the notebook itself"):
@@ -316,6 +316,7 @@ def executed(*counts_and_outputs):
     return {"cells": cells}
 
 
+@pytest.mark.faults(5)
 def test_inspect_reads_counts_and_outputs_not_metadata():
     assert notebooks.inspect(executed((1, []), (2, []))) is None
     assert (

@@ -48,6 +48,7 @@ def weights(run):
     return (run.folder / "weights.safetensors").read_bytes()
 
 
+@pytest.mark.faults(38)
 def test_the_same_recipe_gives_the_same_bits(reference):
     again = lk.fit(TINY, device="cpu")
     assert again.folder != reference.folder
@@ -57,6 +58,7 @@ def test_the_same_recipe_gives_the_same_bits(reference):
     assert other.record["rows"][0]["train_loss"] != reference.record["rows"][0]["train_loss"]
 
 
+@pytest.mark.faults(39)
 def test_a_record_says_what_was_computed_from_what(reference):
     record = reference.record
     assert record.recipe == TINY
@@ -87,6 +89,7 @@ NORMALISED = TINY.replace(
 )
 
 
+@pytest.mark.faults(1)
 @pytest.mark.parametrize("recipe", [TINY, NORMALISED], ids=["adam", "rmsprop and BN"])
 def test_a_run_stopped_after_every_epoch_ends_with_the_same_bits(recipe, monkeypatch, home):
     whole = lk.fit(recipe, device="cpu")
@@ -118,7 +121,7 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.faults
+@pytest.mark.faults(1)
 def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home):
     """kill -9 within the second epoch of what is left (three steps are the fingerprint's)."""
     for attempt in range(20):
@@ -141,7 +144,7 @@ def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home
     assert weights(finished) == weights(reference)
 
 
-@pytest.mark.faults
+@pytest.mark.faults(3)
 @pytest.mark.parametrize("damage", ["cut", "flip", "pointer"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(reference, damage, capfd):
     with pytest.raises(train.OutOfTimeError):
@@ -162,7 +165,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(reference, d
     assert timeless(run.record) == timeless(reference.record)
 
 
-@pytest.mark.faults
+@pytest.mark.faults(16)
 def test_a_checkpoint_runs_no_code(home):
     marker = home / "marker"
 
@@ -189,6 +192,7 @@ def test_a_finished_run_is_recalled_and_fresh_trains_again(reference, monkeypatc
     monkeypatch.undo()
 
 
+@pytest.mark.faults(40)
 def test_the_test_set_is_scored_once_after_the_last_epoch(monkeypatch):
     data = lk.load(TINY.dataset)
     seen = []
@@ -203,6 +207,7 @@ def test_the_test_set_is_scored_once_after_the_last_epoch(monkeypatch):
     assert seen == [50] * 4 + [100]
 
 
+@pytest.mark.faults(40)
 def test_watching_the_test_set_only_adds_columns(reference):
     watched = lk.fit(TINY.replace(watch_test=True, score_train=True), device="cpu").record
     assert watched["test"] == reference.record["test"]
@@ -214,7 +219,7 @@ def test_watching_the_test_set_only_adds_columns(reference):
     assert reference.record["train_clean"] is None
 
 
-@pytest.mark.faults
+@pytest.mark.faults(18)
 def test_a_loss_that_is_not_finite_leaves_no_record(home):
     recipe = TINY.replace(optimizer="sgd", lr=1e6)
     with pytest.raises(train.TrainingError, match=r"not finite after epoch .*lower lr"):
@@ -223,7 +228,7 @@ def test_a_loss_that_is_not_finite_leaves_no_record(home):
     assert not (folder / "record.json").exists()
 
 
-@pytest.mark.faults
+@pytest.mark.faults(32)
 def test_out_of_memory_is_a_sentence_and_frees_the_tensors(monkeypatch):
     def full(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -243,6 +248,7 @@ def test_early_stopping_watches_the_validation_loss():
     assert not train.stalled(rows[:3], 2)
 
 
+@pytest.mark.faults(38)
 def test_the_callers_randomness_is_given_back():
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -290,6 +296,7 @@ def test_less_than_one_batch_is_refused_where_the_rest_is_dropped(home):
         lk.fit(small, device="cpu")
 
 
+@pytest.mark.faults(31)
 def test_a_missing_gpu_is_refused_by_name():
     if torch.cuda.is_available():
         assert device.pick_device("cuda").type == "cuda"
