@@ -8,7 +8,7 @@ from torchvision import models as tv
 
 from labkit.models import MODELS, build, summary
 from labkit.models.attention import Attention, Unit
-from labkit.models.layers import PreActBlock, SameConv, glorot, he_normal
+from labkit.models.layers import Dropout, Flatten, PreActBlock, SameConv, glorot, he_normal
 from labkit.models.resnext import NeXtBlock, Res2Block
 
 # name, classes, trainable parameters, running statistics (where the issue or a report counts them)
@@ -461,6 +461,65 @@ def test_dropout_rates_are_those_of_the_reports():
     assert rates("residual_attention") == [0.2]
     assert rates("alexnet_plus") == [0.5, 0.5]
     assert rates("wrn16_2") == rates("m1") == rates("simplenet") == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("p", [0.2, 0.25, 0.5])
+def test_our_dropout_has_the_distribution_of_pytorchs(dtype, p):
+    torch.manual_seed(0)
+    n = 400_000
+    x = torch.ones(n, dtype=dtype)
+    y = Dropout(p)(x)
+    assert y.dtype == dtype
+    kept = (y > 0).float()
+    assert torch.equal(y.unique(), torch.tensor([0, 1 / (1 - p)], dtype=dtype))
+    error = 5 * (p * (1 - p) / n) ** 0.5
+    assert kept.mean().item() == pytest.approx(1 - p, abs=error)
+    for lag in (1, 2, 3, 4):  # neighbours share a draw, and are independent all the same
+        both = (kept[:-lag] * kept[lag:]).mean().item()
+        assert both == pytest.approx((1 - p) ** 2, abs=error)
+
+
+def test_our_dropout_follows_torchs_seed_and_passes_gradients_where_it_kept():
+    drop = Dropout(0.5)
+    x = torch.randn(3, 5, 7, 2).to(memory_format=torch.channels_last).requires_grad_()
+    torch.manual_seed(1)
+    y = drop(x)
+    y.sum().backward()
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, x * x.grad)
+    torch.manual_seed(1)
+    assert torch.equal(drop(x), y)
+    assert not torch.equal(drop(x), y)
+
+
+def test_our_dropout_at_its_ends():
+    x = torch.randn(4, 6)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
+    assert torch.equal(Dropout(1.0)(x), torch.zeros_like(x))
+    assert Dropout(0.5)(x[:0]).shape == (0, 6)
+
+
+def test_dense_layers_read_maps_in_kerass_order():
+    x = torch.arange(24).view(1, 2, 3, 4)
+    assert Flatten()(x).tolist() == [[x[0, c, h, w].item() for h in range(3) for w in range(4)
+                                      for c in range(2)]]  # fmt: skip
+    last = x.to(memory_format=torch.channels_last)
+    assert Flatten()(last).data_ptr() == last.data_ptr()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_pooling_before_the_relu_changes_neither_result_nor_gradient(kind):
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 6, 6, dtype=kind)
+    answers = []
+    for order in ([nn.ReLU(), nn.MaxPool2d(2)], [nn.MaxPool2d(2), nn.ReLU()]):
+        given = x.clone().requires_grad_()
+        y = nn.Sequential(*order)(given)
+        y.square().sum().backward()
+        answers.append((y, given.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*answers, strict=True))
 
 
 def test_multiply_adds_count_a_grouped_convolution_once():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from labkit.models.layers import glorot, keras_norm, named
+from labkit.models.layers import Dropout, Flatten, glorot, keras_norm, named
 
 
 def mnist_net(classes: int, *, size: int = 32, channels: int = 3) -> nn.Sequential:
@@ -27,13 +27,13 @@ def mnist_net(classes: int, *, size: int = 32, channels: int = 3) -> nn.Sequenti
         nn.Conv2d(32, 64, 3),
         nn.MaxPool2d(2),
         nn.ReLU(inplace=True),
-        nn.Dropout(0.25),
+        Dropout(0.25),
     )
     head = nn.Sequential(
-        nn.Flatten(),
+        Flatten(),
         nn.Linear(64 * side * side, 128),
         nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
+        Dropout(0.5),
         nn.Linear(128, classes),
     )
     return glorot(named(features=features, head=head))
@@ -60,10 +60,10 @@ def mbn(classes: int, *, thinner: int = 1, size: int = 32, channels: int = 3) ->
     nn.init.constant_(norm.weight, 0.9)
     nn.init.normal_(norm.bias, std=0.05)
     head = nn.Sequential(
-        nn.Flatten(),
+        Flatten(),
         nn.Linear(widths[-1] * (size // 16) ** 2, dense),
         nn.ReLU(inplace=True),
-        nn.Dropout(0.2),
+        Dropout(0.2),
         norm,
         nn.Linear(dense, classes),
     )
@@ -79,7 +79,7 @@ def _mbn_stage(before: int, width: int) -> nn.Sequential:
         keras_norm(width),
         nn.MaxPool2d(2),
         nn.ReLU(inplace=True),
-        nn.Dropout(0.2),
+        Dropout(0.2),
     )
 
 
@@ -118,7 +118,7 @@ def _convolutions(first, second, third, classes: int, size: int, channels: int) 
         layers.insert(-1, nn.MaxPool2d(2))
         stages[f"stage{number}"] = nn.Sequential(*layers)
     head = nn.Sequential(
-        nn.Flatten(),
+        Flatten(),
         nn.Linear(before * (size // 8) ** 2, 256),
         nn.ReLU(inplace=True),
         nn.Linear(256, classes),
