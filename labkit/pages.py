@@ -124,8 +124,9 @@ def results(found: Iterable[Record], stale: Mapping[str, str], shown: Collection
     return "\n\n".join(parts)
 
 
-def markdown(head: list[str], rows: Iterable[Iterable[Any]]) -> str:
-    lines = [head, ["-"] * len(head), *rows]
+def markdown(head: list[str], rows: Iterable[Iterable[Any]], numbers: Collection[str] = ()) -> str:
+    """A table; the columns named in `numbers` stand at the right."""
+    lines = [head, ["-:" if name in numbers else "-" for name in head], *rows]
     return "\n".join("| " + " | ".join(_escape(str(c)) for c in line) + " |" for line in lines)
 
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 LIMITS = {"smoke": 600.0, "lesson": 3600.0, "full": 86_400.0}  # seconds for one cell
 LOCKED = ("torch", "torchvision", "numpy", "pandas", "seaborn", "matplotlib", "papermill")
 BUILDERS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
-NOT_IMPORTED = ("cli.py", "pages.py", "publish.py")  # by any notebook: they cannot change results
+NOT_IMPORTED = ("cli.py", "gallery.py", "pages.py", "publish.py")  # by any notebook
 REQUESTS = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["'](?:https?:)?//[^"']*"""
     r"""|<link\b(?=[^>]*rel=["'](?:stylesheet|preload|icon)["'])[^>]*href=["'](?:https?:)?//[^"']*"""
@@ -183,6 +183,10 @@ def _stage(sources: list[Path], build: Path, root: Path, results: str) -> None:
     made["reports"] = pages.report_list(sources)
     for name, text in made.items():
         files.write_atomic(stage / "book" / "generated" / f"{name}.md", text + "\n")
+    from labkit import gallery  # needs torch, and seconds: only for a new site
+
+    models = gallery.made(build / "models", [source.stem for source in sources])
+    shutil.copytree(models, stage / "book" / "generated" / "models")
     config = stage / "book" / "_config.yml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["sphinx"]["config"]["html_theme_options"] |= _links(repository(root))

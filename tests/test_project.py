@@ -24,10 +24,12 @@ LIBRARY = ROOT / "labkit"
 ORDER = """
     parameters progress files archives download device checkpoint recipe records data models
     evaluate compare figures reports train hierarchy study freshness sweep
-    notebooks watch execute runner pages publish cli
+    notebooks watch execute runner pages gallery publish cli
 """.split()
 RUNTIME = {"torch", "torchvision", "numpy", "pandas", "tqdm", "safetensors", "PIL"}
-BOOK_ONLY = {"figures", "notebooks", "watch", "execute", "runner", "pages", "publish"}
+BOOK_ONLY = {
+    "figures", "notebooks", "watch", "execute", "runner", "pages", "gallery", "publish",
+}  # fmt: skip
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROSE = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
 

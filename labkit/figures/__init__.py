@@ -6,6 +6,16 @@
 Needs the `[book]` extra; nothing here imports torch, so every picture can be redrawn from JSON.
 """
 
+from labkit.figures.blocks import (
+    basic_block,
+    dense_block,
+    next_block,
+    plain_stacks,
+    preact_block,
+    res2_block,
+    simple_line,
+    wide_block,
+)
 from labkit.figures.budget import over_time
 from labkit.figures.canvas import alt, png, show, theme
 from labkit.figures.charts import (
@@ -26,10 +36,13 @@ from labkit.figures.diagrams import (
 from labkit.figures.drops import drops
 from labkit.figures.pictures import answers, attention, augment_grid, gallery, samples
 from labkit.figures.systems import coarse_to_fine, origins, routing
+from labkit.figures.tree import Branch, family_tree
 
 __all__ = [
-    "ablation", "accuracy_against_cost", "agreement", "alt", "answers", "attention",
-    "attention_stage", "augment_grid", "bars", "coarse_to_fine", "confusion", "curves", "drops",
-    "flow", "gallery", "network", "origins", "over_time", "partition", "png", "residual_orders",
-    "residual_units", "routing", "samples", "schedule", "show", "theme",
+    "Branch", "ablation", "accuracy_against_cost", "agreement", "alt", "answers", "attention",
+    "attention_stage", "augment_grid", "bars", "basic_block", "coarse_to_fine", "confusion",
+    "curves", "dense_block", "drops", "family_tree", "flow", "gallery", "network", "next_block",
+    "origins", "over_time", "partition", "plain_stacks", "png", "preact_block", "res2_block",
+    "residual_orders", "residual_units", "routing", "samples", "schedule", "show",
+    "simple_line", "theme", "wide_block",
 ]  # fmt: skip

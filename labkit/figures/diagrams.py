@@ -19,8 +19,9 @@ def network(summary: Any, title: str = "The network"):
     """
     parts = [line for line in summary.lines if line.parameters]
     kinds = {kind: COLOURS[i % 7] for i, kind in enumerate(dict.fromkeys(p.kind for p in parts))}
+    tallest = max(FLAT, *(part.output[-1] for part in parts if len(part.output) == 3))
     with theme() as plt:
-        figure, axes = plt.subplots(figsize=(10, 3.8))
+        figure, axes = plt.subplots(figsize=(10, 1.8 + tallest / 16))
         left = 0.0
         for part in parts:
             channels, side = part.output[0], part.output[-1] if len(part.output) == 3 else 1
@@ -36,7 +37,7 @@ def network(summary: Any, title: str = "The network"):
             left += broad + 3
         handles = [plt.Rectangle((0, 0), 1, 1, color=c, alpha=0.8) for c in kinds.values()]
         figure.legend(handles, kinds, loc="outside lower center", ncols=7)
-        axes.set(xlim=(-4, left + 2), ylim=(-26, 27), title=title)
+        axes.set(xlim=(-4, left + 2), ylim=(-tallest / 2 - 10, tallest / 2 + 11), title=title)
         axes.axis("off")
     told = [f"{p.kind} to {' × '.join(map(str, p.output))}, {p.parameters:,}" for p in parts]
     return described(
@@ -52,11 +53,12 @@ def flow(
     title: str,
     *,
     marked: Sequence[str] = (),
+    labels: Mapping[str, tuple[float, float]] | None = None,
 ):
     """Boxes at (column, row), row 0 on top, and arrows between them; the Figure.
 
     A box shows its name; what comes after a "#" only tells two boxes of one name apart. `marked`
-    boxes are drawn in a second colour.
+    boxes are drawn in a second colour; `labels` are words without a box.
 
     Raises:
         ValueError: an arrow begins or ends at a box that is not there.
@@ -65,9 +67,14 @@ def flow(
     if lost:
         known = ", ".join(boxes)
         raise ValueError(f"an arrow names {min(lost)!r}, which is no box; the boxes are {known}")
-    columns, rows = (max(place[i] for place in boxes.values()) for i in (0, 1))
+    labels = labels or {}
+    places = [*boxes.values(), *labels.values()]
+    columns, rows = (max(place[i] for place in places) for i in (0, 1))
+    top = min(row for _, row in places)
     with theme() as plt:
-        figure, axes = plt.subplots(figsize=(1.3 * columns + 1.5, 0.62 * rows + 1.1))
+        figure, axes = plt.subplots(figsize=(1.3 * columns + 1.5, 0.62 * (rows - top) + 1.1))
+        for text, place in labels.items():
+            axes.annotate(text, place, ha="center", va="center", fontsize=10, color=SOFT)
         drawn = {}
         for name, (column, row) in boxes.items():
             colour = COLOURS[1] if name in marked else COLOURS[0]
@@ -82,7 +89,7 @@ def flow(
                             "patchA": drawn[start].get_bbox_patch(),
                             "patchB": drawn[end].get_bbox_patch(), "shrinkA": 1, "shrinkB": 1},
             )  # fmt: skip
-        axes.set(xlim=(-0.6, columns + 0.6), ylim=(rows + 0.5, -0.5), title=title)
+        axes.set(xlim=(-0.6, columns + 0.6), ylim=(rows + 0.5, top - 0.5), title=title)
         axes.axis("off")
     told = "; ".join(f"{_shown(a)} to {_shown(b)}" for a, b in arrows)
     return described(figure, f"{title}. Arrows: {told}.")
@@ -122,7 +129,7 @@ def residual_units():
         "pre-activated": ["x", "BN, ReLU", "1x1 in", "BN, ReLU", "3x3 with bias", "BN, ReLU",
                           "1x1 out", "+"],
     }  # fmt: skip
-    return _blocks(kinds, "A residual block, a bottleneck, and the bottleneck used here")
+    return blocks(kinds, "A residual block, a bottleneck, and the bottleneck used here")
 
 
 def residual_orders():
@@ -131,20 +138,35 @@ def residual_orders():
         "post-activation": ["x", "3x3", "BN, ReLU", "3x3", "BN", "+", "ReLU"],
         "pre-activation": ["x", "BN, ReLU", "3x3", "BN, ReLU", "3x3", "+"],
     }
-    return _blocks(kinds, "Post-activation (left) and full pre-activation (right)")
+    return blocks(kinds, "Post-activation (left) and full pre-activation (right)")
 
 
-def _blocks(kinds: Mapping[str, Sequence[str]], title: str):
-    """Residual blocks side by side, each with its shortcut around the layers up to "+"."""
-    boxes, arrows = {}, []
+def blocks(
+    kinds: Mapping[str, Sequence[str]],
+    title: str,
+    *,
+    around: Mapping[str, tuple[int, str]] | None = None,
+):
+    """Chains of layers side by side, each under its name; the Figure.
+
+    In a chain that has a "+", a shortcut goes from its first layer around the others to the sum.
+    `around` gives, for a chain, another layer to start from and what the shortcut does.
+    """
+    around = around or {}
+    apart = 2.6 if any("+" in layers for layers in kinds.values()) else 1.7
+    boxes, arrows, labels = {}, [], {}
     for column, (kind, layers) in enumerate(kinds.items()):
         names = [f"{layer}#{kind} {row}" for row, layer in enumerate(layers)]
-        boxes |= {name: (2.6 * column, row) for row, name in enumerate(names)}
+        boxes |= {name: (apart * column, row) for row, name in enumerate(names)}
+        labels[kind] = (apart * column, -0.85)
         arrows += itertools.pairwise(names)
-        around = f"x itself#{kind}"
-        boxes[around] = (2.6 * column + 1.2, layers.index("+") / 2)
-        arrows += [(names[0], around), (around, names[layers.index("+")])]
-    return flow(boxes, arrows, title, marked=[name for name in boxes if name.startswith("+")])
+        if "+" in layers:
+            start, what = around.get(kind, (0, "x itself"))
+            end, shortcut = layers.index("+"), f"{what}#{kind}"
+            boxes[shortcut] = (apart * column + 1.2, (start + end) / 2)
+            arrows += [(names[start], shortcut), (shortcut, names[end])]
+    sums = [name for name in boxes if name.startswith("+")]
+    return flow(boxes, arrows, title, marked=sums, labels=labels)
 
 
 def _shown(name: str) -> str:

@@ -1,0 +1,317 @@
+"""The book's page of models: a family tree, then each family's card, block, members and layers.
+
+Everything on it is read from `labkit.models`: cards are docstrings, numbers come from `summary` on
+networks without memory. The page and its pictures are kept until one of their sources changes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+import torchvision
+
+from labkit import figures, files, pages
+from labkit.data.known import KNOWN
+from labkit.models import MODELS, Summary, build, simplenet, summary
+from labkit.reports import REPORTS, Study
+
+LONGEST = 150  # lines of a layer table; a longer one is told by larger parts
+DATASETS = {32: "cifar100", 64: "tiny_imagenet"}  # for members that no report trains
+LABELS = "Paper|Source|Idea|Changed|Made for|Nothing is changed|Parameters|Published"
+COUNTED = {"Conv2d": "conv", "SameConv": "conv", "Linear": "dense"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Members of MODELS that share a block."""
+
+    title: str
+    parent: str  # the family it descends from
+    change: str  # what is different there
+    functions: tuple[str, ...]  # the functions of labkit.models that build it
+    drawings: dict[str, Callable[[], Any]]  # file name -> figure
+
+    @property
+    def members(self) -> dict[str, list[str]]:
+        """Function -> names in MODELS."""
+        return {
+            function: [n for n, model in MODELS.items() if model.family.__name__ == function]
+            for function in self.functions
+        }
+
+
+FAMILIES = (
+    Family(
+        "Plain stacks", "", "convolutions one after another, then dense layers",
+        ("mnist_net", "mbn", "m1", "m4"), {"plain": figures.plain_stacks},
+    ),
+    Family(
+        "AlexNet and one more", "Plain stacks",
+        "a large first kernel, wide dense layers, and one more that reads a thousand outputs",
+        ("alexnet_plus",), {"alexnet": lambda: _maps("alexnet_plus")},
+    ),
+    Family(
+        "SimpleNet", "Plain stacks",
+        "thirteen small convolutions with batch normalisation, one dense layer",
+        ("simplenet",), {"simplenet": lambda: figures.simple_line(simplenet.GROUPS)},
+    ),
+    Family(
+        "ResNet", "Plain stacks",
+        "a shortcut around every two convolutions, which learn what to add",
+        ("resnet_cifar", "resnet_imagenet"), {"resnet": figures.basic_block},
+    ),
+    Family(
+        "Pre-activation ResNet", "ResNet",
+        "BN and ReLU before each convolution, so that the shortcut is a clean sum",
+        ("preresnet", "preact_resnet34"), {"preresnet": figures.preact_block},
+    ),
+    Family(
+        "Wide ResNet", "Pre-activation ResNet", "fewer blocks, k times as wide",
+        ("wide_resnet",), {"wide": figures.wide_block},
+    ),
+    Family(
+        "Residual attention", "Pre-activation ResNet",
+        "a mask in each stage, which multiplies what the stage sees",
+        ("residual_attention",),
+        {"attention": figures.attention_stage, "units": figures.residual_units},
+    ),
+    Family(
+        "ResNeXt", "ResNet", "1x1, 3x3, 1x1 blocks whose 3x3 runs in parallel paths",
+        ("small_resnext", "resnext29"), {"resnext": figures.next_block},
+    ),
+    Family(
+        "Res2NeXt", "ResNeXt", "splits of the channels, each reading the one before it",
+        ("res2next29",), {"res2next": figures.res2_block},
+    ),
+    Family(
+        "DenseNet", "ResNet", "what a layer gives is joined to its input, not added",
+        ("densenet161",), {"densenet": figures.dense_block},
+    ),
+)  # fmt: skip
+
+
+def made(folder: Path, shown: Collection[str] = ()) -> Path:
+    """The folder with page.md and its pictures, made anew only when a source of theirs changed.
+
+    Arguments:
+        shown: the notebooks that are pages of this book; they are linked to.
+    """
+    key, mark = _key(shown), folder / "key"
+    if mark.is_file() and mark.read_text(encoding="utf-8") == key:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, figure in drawings():
+        files.write_atomic(folder / f"{name}.png", figures.png(figure))
+        files.write_atomic(folder / f"{name}.txt", figures.alt(figure))
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.txt")}
+    files.write_atomic(folder / "page.md", page(texts, shown) + "\n")
+    files.write_atomic(mark, key)
+    return folder
+
+
+def _key(shown: Collection[str]) -> str:
+    library = Path(__file__).parent
+    sources = [Path(__file__), library / "pages.py"]
+    for package in ("models", "figures", "reports"):
+        sources += sorted((library / package).glob("*.py"))
+    versions = [module.__version__ for module in (torch, torchvision, matplotlib)]
+    digests = [files.sha256(path) for path in sources]
+    return files.sha256(json.dumps([digests, versions, sorted(shown)]).encode("utf-8"))
+
+
+def drawings() -> Iterator[tuple[str, Any]]:
+    """Name and Figure of every picture of the page."""
+    yield "tree", figures.family_tree([
+        figures.Branch(
+            family.title, family.parent, family.change,
+            {n: _counted(n).parameters for names in family.members.values() for n in names},
+        )
+        for family in FAMILIES
+    ])  # fmt: skip
+    for family in FAMILIES:
+        for name, draw in family.drawings.items():
+            yield name, draw()
+
+
+def page(alts: dict[str, str], shown: Collection[str] = ()) -> str:
+    """The page below its title, in MyST Markdown; `alts` has the text of each picture."""
+    parts = [_picture("tree", alts)]
+    for family in FAMILIES:
+        change = f"{family.change[0].upper()}{family.change[1:]}."
+        change = f"From {family.parent}: {family.change}." if family.parent else change
+        parts += [f"## {family.title}", change]
+        parts += [_picture(name, alts) for name in family.drawings]
+        for names in family.members.values():
+            parts += [_card(MODELS[names[0]].card), _use(names, shown), _members(names)]
+            parts += [_layers(name) for name in names]
+    return "\n\n".join(parts)
+
+
+def _picture(name: str, alts: dict[str, str]) -> str:
+    text = re.sub(r"([\\`*_\[\]<])", r"\\\1", alts[name])
+    return f"![{text}](generated/models/{name}.png)"
+
+
+def _card(docstring: str) -> str:
+    """A docstring as a box: its first line the title, its statements a list, papers as links."""
+    title, *rest = docstring.split("\n\n")
+    body = "\n\n".join(" ".join(part.split()) for part in rest)
+    body = re.sub(rf"(?:^|(?<=[.;)] ))({LABELS})\b", r"\n- **\1**", body, flags=re.MULTILINE)
+    body = re.sub(r" +$", "", body, flags=re.MULTILINE)
+    body = re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", body)
+    body = re.sub(r"(?<![/\w])(github\.com/[\w./-]*\w)", r"[\1](https://\1)", body)
+    title = " ".join(title.split()).rstrip(".")
+    return f":::{{admonition}} {title}\n:class: note\n\n{body.strip()}\n:::"
+
+
+def _use(names: list[str], shown: Collection[str]) -> str:
+    """Which reports train them."""
+    links = []
+    for study in REPORTS.values():
+        if any(name in _trained(study) for name in names):
+            link = f"[report {study.id}](../notebooks/{study.notebook}.ipynb)"
+            links.append(link if study.notebook in shown else f"report {study.id}")
+    where = f"Trained in {' and '.join(links)}." if links else "No report trains it."
+    return f'{where} Build one with `lk.build("{names[0]}", classes=10)`.'
+
+
+def _trained(study: Study) -> dict[str, str]:
+    """Names of the models of a report, and the data set of each."""
+    found: dict[str, str] = {}
+    for row in study.rows:
+        found.setdefault(row.full.model, row.full.dataset)
+        if row.full.hierarchy:
+            found.setdefault(row.full.hierarchy.model, row.full.dataset)
+    return found
+
+
+def _dataset(name: str) -> str:
+    """The data set on which a report trains it."""
+    found = (_trained(study).get(name) for study in REPORTS.values())
+    return next((dataset for dataset in found if dataset), DATASETS[MODELS[name].size])
+
+
+@functools.cache
+def _counted(name: str) -> Summary:
+    """Every layer, for the images and the classes of its report."""
+    size = MODELS[name].size
+    return summary(_sketch(name), (3, size, size))
+
+
+def _sketch(name: str) -> torch.nn.Module:
+    with torch.device("meta"):  # shapes and counts, no memory
+        return build(name, classes=len(KNOWN[_dataset(name)].classes))
+
+
+def _members(names: list[str]) -> str:
+    head = ["name", "set apart by", "image", "classes", "parameters", "trainable",
+            "multiply-adds", "MB"]  # fmt: skip
+    rows = []
+    for name in names:
+        table, size = _counted(name), MODELS[name].size
+        fixed = ", ".join(f"{key} {value}" for key, value in MODELS[name].fixed.items())
+        rows.append([
+            f"`{name}`", fixed.replace("_", " ") or "the only one", f"3 × {size} × {size}",
+            len(KNOWN[_dataset(name)].classes), f"{table.parameters:,}", f"{table.trainable:,}",
+            f"{table.multiply_adds / 1e6:,.1f} M", f"{table.megabytes:,.1f}",
+        ])  # fmt: skip
+    return pages.markdown(head, rows, numbers=head[3:])
+
+
+def _layers(name: str) -> str:
+    """A fold with the network part by part, then layer by layer."""
+    table = _counted(name)
+    head = ["part", "holds", "output", "parameters", "multiply-adds"]
+    rows = _parts(table)
+    parts = pages.markdown(head, rows, numbers=head[2:]) if len(rows) < len(table.lines) else ""
+    layers, by = _readable(name)
+    return "\n".join([f"::::{{dropdown}} {name}, {by}", "", parts, "", "```text", str(layers),
+                      "```", "::::"])  # fmt: skip
+
+
+def _parts(table: Summary) -> list[list[str]]:
+    """The named parts of a net: what each holds, what it gives out, what it costs."""
+    depth = 2 if len({_first(line.name, 1) for line in table.lines}) < 3 else 1
+    rows = []
+    for part, group in groupby(table.lines, key=lambda line: _first(line.name, depth)):
+        lines = list(group)
+        kinds = [COUNTED[line.kind] for line in lines if line.kind in COUNTED]
+        holds = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        cost = sum(line.multiply_adds for line in lines)
+        rows.append([
+            f"`{part}`", holds or " and ".join(dict.fromkeys(line.kind for line in lines)),
+            " × ".join(map(str, lines[-1].output)),
+            f"{sum(line.parameters for line in lines):,}", f"{cost / 1e6:,.2f} M" if cost else "0",
+        ])  # fmt: skip
+    return rows
+
+
+def _readable(name: str) -> tuple[Summary, str]:
+    """The layer table with equal blocks told once, or by parts where it stays too long."""
+    table = folded(_counted(name))
+    if len(table.lines) <= LONGEST:
+        return table, "layer by layer"
+    size = MODELS[name].size
+    for depth in (4, 3, 2):
+        table = folded(summary(_sketch(name), (3, size, size), depth=depth))
+        if len(table.lines) <= LONGEST:
+            break
+    return table, "part by part"
+
+
+def folded(table: Summary) -> Summary:
+    """Blocks that repeat the one before them, layer for layer, in one line; no count is lost."""
+    blocks = [list(group) for _, group in groupby(table.lines, key=lambda line: _block(line.name))]
+    looks = [_look(block) for block in blocks]
+    lines = []
+    for look, run in groupby(zip(looks, blocks, strict=True), key=lambda pair: pair[0]):
+        first, *more = (block for _, block in run)
+        lines += first
+        if more and look[0][0]:  # single layers without a name of their own are not blocks
+            lines.append(_together(first, more))
+        else:
+            lines += [line for block in more for line in block]
+    return replace(table, lines=tuple(lines))
+
+
+def _together(first: list, more: list[list]) -> Any:
+    names = [_block(block[0].name) for block in (first, more[0], more[-1])]
+    there = names[1] if len(more) == 1 else f"{names[1]} to {names[2]}"
+    lines = [line for block in more for line in block]
+    return replace(
+        more[-1][-1],
+        name=there,
+        kind=f"as {names[0]}",
+        parameters=sum(line.parameters for line in lines),
+        multiply_adds=sum(line.multiply_adds for line in lines),
+    )
+
+
+def _block(name: str) -> str:
+    """The repeated part that a layer belongs to: stage1.2.branch.0 is in stage1.2."""
+    found = re.match(r"\D[\w]*(?:\.[A-Za-z]\w*)*\.\d+(?=\.)", name)
+    return found.group() if found else name
+
+
+def _look(block: list) -> tuple:
+    """All of a block but where it stands."""
+    at = len(_block(block[0].name))
+    return tuple((x.name[at:], x.kind, x.output, x.parameters) for x in block)
+
+
+def _first(name: str, depth: int) -> str:
+    return ".".join(name.split(".")[:depth])
+
+
+def _maps(name: str) -> Any:
+    return figures.network(_counted(name), f"{name}: the maps, and the parameters of each layer")

@@ -1,0 +1,154 @@
+"""The page of models: every network once, with its own counts, and legible pictures."""
+
+import dataclasses
+import re
+
+import pytest
+from legible import overlaps, pierced
+
+from labkit import figures, gallery
+from labkit.models import MODELS
+from labkit.reports import REPORTS
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return dict(gallery.drawings())
+
+
+@pytest.fixture(scope="module")
+def text(drawn):
+    return gallery.page({name: figures.alt(figure) for name, figure in drawn.items()})
+
+
+def rows(text):
+    """Name -> cells of the line of the members' tables."""
+    lines = re.findall(r"^\| `(\w+)` \| (.+) \|$", text, flags=re.MULTILINE)
+    return [(name, [c.strip() for c in rest.split(" | ")]) for name, rest in lines]
+
+
+def members(text):
+    return [(name, cells) for name, cells in rows(text) if len(cells) == 7]
+
+
+def test_every_network_is_on_the_page_once_with_its_counts(text):
+    found = members(text)
+    assert sorted(name for name, _ in found) == sorted(MODELS)
+    for name, cells in found:
+        table = gallery._counted(name)
+        assert cells[3:5] == [f"{table.parameters:,}", f"{table.trainable:,}"]
+        assert cells[6] == f"{table.megabytes:,.1f}"
+        assert text.count(f"{{dropdown}} {name},") == 1
+
+
+def test_the_counts_are_those_of_the_reports_images_and_classes(text):
+    cells = dict(members(text))
+    assert cells["mbn"][1:4] == ["3 × 32 × 32", "100", "15,795,556"]
+    assert cells["m4"][1:4] == ["3 × 64 × 64", "200", "2,343,080"]
+    assert cells["residual_attention"][1:4] == ["3 × 32 × 32", "10", "396,810"]
+
+
+def test_every_card_is_there_with_its_paper(text):
+    for family in {model.family for model in MODELS.values()}:
+        title = " ".join(family.__doc__.split("\n\n")[0].split()).rstrip(".")
+        assert text.count(f":::{{admonition}} {title}\n") == 1
+    for paper in ("1704.06904", "1605.07146", "1611.05431"):
+        assert f"[arXiv:{paper}](https://arxiv.org/abs/{paper})" in text
+    assert not re.search(r"(?<!\[)arXiv:\d", text)
+
+
+def test_a_family_stands_after_the_one_it_descends_from():
+    titles = [family.title for family in gallery.FAMILIES]
+    for index, family in enumerate(gallery.FAMILIES):
+        assert family.parent in ["", *titles[:index]]
+
+
+def test_only_notebooks_that_are_pages_are_linked_to(text, drawn):
+    assert "../notebooks/" not in text
+    shown = [study.notebook for study in REPORTS.values()]
+    alts = {name: figures.alt(figure) for name, figure in drawn.items()}
+    linked = set(re.findall(r"\.\./notebooks/(\w+)\.ipynb", gallery.page(alts, shown)))
+    assert linked == set(shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("preresnet110", "stage1.1 to stage1.17"),
+        ("wrn28_10", "stage3.2 to stage3.3"),
+        ("resnext1_b", "stage1.blocks.1 to stage1.blocks.2"),
+        ("residual_attention", "stage1.attention.trunk.1"),
+    ],
+)
+def test_a_block_that_repeats_is_told_once_and_no_count_is_lost(name, told):
+    whole = gallery._counted(name)
+    short = gallery.folded(whole)
+    assert len(short.lines) < len(whole.lines)
+    assert sum(line.parameters for line in short.lines) == whole.parameters
+    assert short.multiply_adds == whole.multiply_adds
+    assert told in [line.name for line in short.lines]
+
+
+def test_what_differs_is_not_folded():
+    whole = gallery._counted("preresnet20")
+    lines = [
+        dataclasses.replace(line, parameters=line.parameters + 1)
+        if line.name == "stage1.1.branch.0"
+        else line
+        for line in whole.lines
+    ]
+    changed = gallery.folded(dataclasses.replace(whole, lines=tuple(lines)))
+    assert "stage1.1.branch.0" in [line.name for line in changed.lines]
+
+
+def test_no_layer_table_is_too_long_to_read(text):
+    tables = re.findall(r"```text\n(.*?)\n```", text, flags=re.DOTALL)
+    assert len(tables) == len(MODELS)
+    assert max(len(table.splitlines()) for table in tables) <= gallery.LONGEST + 5
+    for name, table in zip((n for n, _ in members(text)), tables, strict=False):
+        assert table.splitlines()[0].startswith("layer"), name
+
+
+def test_the_page_is_kept_until_a_source_changes(tmp_path, monkeypatch):
+    small = gallery.FAMILIES[2:3]
+    monkeypatch.setattr(gallery, "FAMILIES", (dataclasses.replace(small[0], parent=""),))
+    folder = gallery.made(tmp_path / "models")
+    names = {path.name for path in folder.iterdir()}
+    assert {"page.md", "key", "tree.png", "simplenet.png"} <= names
+    before = (folder / "page.md").stat().st_mtime_ns
+    monkeypatch.setattr(gallery, "drawings", lambda: pytest.fail("it was drawn again"))
+    assert gallery.made(folder) == folder
+    assert (folder / "page.md").stat().st_mtime_ns == before
+    monkeypatch.setattr(gallery, "drawings", lambda: iter(()))
+    monkeypatch.setattr(gallery, "page", lambda alts, shown: "another")
+    gallery.made(folder, shown=["03_keras_vs_mbn"])
+    assert (folder / "page.md").read_text(encoding="utf-8") == "another\n"
+    assert not (folder / "tree.png").exists()
+
+
+NAMES = ["tree", *(name for family in gallery.FAMILIES for name in family.drawings)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_says_what_it_shows(drawn, text, name):
+    alt = figures.alt(drawn[name])
+    assert 30 <= len(alt) < 2000
+    assert "#" not in alt
+    assert text.count(f"](generated/models/{name}.png)") == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_words_run_into_others(drawn, name, monkeypatch):
+    written, pairs = overlaps(drawn[name], monkeypatch)
+    assert written
+    assert not pairs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_arrow_runs_through_a_box(drawn, name):
+    assert not list(pierced(drawn[name]))
+
+
+def test_an_arrow_through_a_box_would_be_seen():
+    boxes = {"a": (0, 0), "b": (1, 0), "c": (2, 0)}
+    assert set(pierced(figures.flow(boxes, [("a", "c")], "One box too many on the way"))) == {"b"}
