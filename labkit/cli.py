@@ -122,6 +122,12 @@ def parser() -> argparse.ArgumentParser:
 
     command("check", check, "verify the committed records against today's code")
 
+    new = command("bench", run_bench, "time training against a student's loop and the bare network")
+    new.add_argument("models", nargs="*", help="of the cases (default: all)")
+    new.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
+    new.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    new.add_argument("--scale", type=float, default=1.0, help="images a round, as a share of usual")
+
     data = commands.add_parser("data", help="the data sets on this machine").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -271,6 +277,22 @@ def check(arguments: argparse.Namespace) -> int:
     from labkit.freshness import check_records
 
     return check_records()
+
+
+def run_bench(arguments: argparse.Namespace) -> int:
+    from labkit import bench
+    from labkit.parameters import InputError
+
+    known = [case.model for case in bench.CASES]
+    if unknown := sorted(set(arguments.models) - set(known)):
+        raise InputError(f"no benchmark of {unknown[0]!r}; there are {', '.join(known)}")
+    bench.bench(
+        arguments.models,
+        rounds=arguments.rounds,
+        device=arguments.device,
+        scale=arguments.scale,
+    )
+    return 0
 
 
 def data_list(arguments: argparse.Namespace) -> None:
