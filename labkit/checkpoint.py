@@ -118,7 +118,7 @@ class Checkpoint:
 
     def forget(self) -> None:
         """Remove the checkpoints of a finished run."""
-        for path in [*self.folder.glob("epoch-*"), self.folder / "last.json"]:
+        for path in [*sorted(self.folder.glob("epoch-*")), self.folder / "last.json"]:
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ def own_randomness(device: torch.device, *, deterministic: bool) -> Iterator[Non
     """The caller's random state and determinism switch come back afterwards."""
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     devices = [device.index or 0] if device.type == "cuda" else []
+    if deterministic and devices:  # without it torch refuses a deterministic matrix product
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng(devices=devices):
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = not deterministic

@@ -62,9 +62,8 @@ def clock(seconds: float) -> str:
 
 
 def _in_kernel() -> bool:
-    return (
-        "ipykernel" in sys.modules and sys.modules["ipykernel"].kernelapp.IPKernelApp.initialized()
-    )
+    app = sys.modules.get("ipykernel.kernelapp")  # some tools import ipykernel without being one
+    return app is not None and app.IPKernelApp.initialized()
 
 
 def _writer(chosen: str) -> Callable[[str, bool], None]:

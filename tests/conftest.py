@@ -1,5 +1,6 @@
 """Every test runs offline, on one thread, in a home of its own."""
 
+import os
 import socket
 
 import pytest
@@ -26,7 +27,7 @@ def offline(monkeypatch):
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path_factory):
     """Fresh data and run folders whose path has a space, braces, a hash and an umlaut."""
-    folder = tmp_path_factory.mktemp("a b{c}#\u00fc")
+    folder = tmp_path_factory.mktemp(os.fsdecode("a b{c}#\u00fc".encode()))  # in any locale
     monkeypatch.setenv("LABKIT_DATA", str(folder / "data"))
     monkeypatch.setenv("LABKIT_RUNS", str(folder / "runs"))
     return folder
