@@ -14,6 +14,7 @@ from labkit.figures.canvas import (
     marker,
     names,
     percent,
+    plain_digits,
     theme,
     titled,
 )
@@ -41,8 +42,7 @@ def over_time(records: Any, metric: str = "val_top1", budget: float | None = Non
         if budget is not None:
             axes.axvline(budget, color=COLOURS[-1], linewidth=1.2, linestyle=":",
                          label=f"budget, {describe('seconds', budget)}")  # fmt: skip
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:,.6g}")
+        plain_digits(axes, log=True)
         axes.set(xlabel="seconds of training (log scale)", ylabel="accuracy (%)", title=title)
         figure.legend(loc="outside right upper")
     told = [

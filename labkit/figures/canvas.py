@@ -145,3 +145,17 @@ def marker(index: int) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def plain_digits(axes, *, log: bool) -> None:
+    """An x axis in plain digits, or in k, M and G; a log one at 1, 2 and 5."""
+    from matplotlib import ticker
+
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.minorticks_off()
+    millions = max(axes.get_xlim()) >= 1e6
+    plain = ticker.EngFormatter() if millions else ticker.StrMethodFormatter("{x:,.6g}")
+    axes.xaxis.set_major_formatter(plain)
+    axes.tick_params(axis="x", rotation=30)

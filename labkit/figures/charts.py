@@ -19,6 +19,7 @@ from labkit.figures.canvas import (
     marked,
     marker,
     percent,
+    plain_digits,
     theme,
     titled,
 )
@@ -35,17 +36,16 @@ def bars(table: pd.DataFrame, metric: str = "test_top1"):
     kinds = [kind for kind in KINDS if kind in lines]
     title = f"Published and ours: {label(metric)}"
     title += " (this run is on synthetic data and not drawn)" * _any_synthetic(table)
+    words = [textwrap.fill(f"{r}  {t}", 34) for r, t in zip(lines.row, lines.title, strict=True)]
+    room = max(0.28 * len(kinds), *(0.21 * (1 + text.count("\n")) for text in words))
     with theme() as plt:
-        figure, axes = plt.subplots(figsize=(9, 1.2 + 0.28 * len(kinds) * len(lines)))
+        figure, axes = plt.subplots(figsize=(9, 1.2 + room * len(lines)))
         height = 0.8 / len(kinds)
         scale = 100 if fraction(metric) else 1
         for index, kind in enumerate(kinds):
             at = [row + (index - (len(kinds) - 1) / 2) * height for row in range(len(lines))]
             _bars(axes, lines[kind], at, height, index, kind, metric, scale)
-        labels = [
-            textwrap.fill(f"{r}  {t}", 34) for r, t in zip(lines.row, lines.title, strict=True)
-        ]
-        axes.set_yticks(range(len(lines)), labels)
+        axes.set_yticks(range(len(lines)), words)
         axes.invert_yaxis()
         axes.margins(x=0.2)
         axes.grid(axis="y", visible=False)
@@ -75,7 +75,7 @@ def accuracy_against_cost(records: Any, cost: str = "seconds"):
             axes.plot(x, 100 * y, marker(index), color=COLOURS[index % 7], markersize=9,
                       label=f"{row}: {percent(y)}, {describe(cost, x)}")  # fmt: skip
         axes.margins(x=0.1, y=0.12)
-        _plain_digits(axes, log=_wide([x for x, _ in points.values()]))
+        plain_digits(axes, log=_wide([x for x, _ in points.values()]))
         axes.set(xlabel=f"{label(cost)}{' (s)' if cost == 'seconds' else ''}",
                  ylabel="test top-1 (%)",
                  title=titled(f"Accuracy against {label(cost)}", found))  # fmt: skip
@@ -179,20 +179,6 @@ def _means(records: Sequence[Mapping[str, Any]], cost: str) -> dict[str, tuple[f
         )
         for row, group in rows.items()
     }
-
-
-def _plain_digits(axes, *, log: bool) -> None:
-    """An x axis in plain digits, or in k, M and G; a log one at 1, 2 and 5."""
-    from matplotlib import ticker
-
-    if log:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axes.minorticks_off()
-    millions = max(axes.get_xlim()) >= 1e6
-    plain = ticker.EngFormatter() if millions else ticker.StrMethodFormatter("{x:,.6g}")
-    axes.xaxis.set_major_formatter(plain)
-    axes.tick_params(axis="x", rotation=30)
 
 
 def _wide(values: Sequence[float]) -> bool:

@@ -19,13 +19,18 @@ from labkit.figures.canvas import (
 )
 
 SCORES = {"test_top1": "test, each epoch", "val_top1": "validation"}
-COLUMNS = 4
 
 
-def drops(records: Any, title: str = "Accuracy, and where the learning rate drops"):
+def drops(
+    records: Any,
+    title: str = "Accuracy, and where the learning rate drops",
+    *,
+    columns: int = 4,
+):
     """Training and test (or validation) accuracy by epoch, one panel a run; the Figure.
 
-    A dotted line stands before the first epoch at each lower rate, a diamond on the best epoch.
+    The panels stand in lines of `columns`. A dotted line stands before the first epoch at each
+    lower rate, a diamond on the best epoch.
     Runs whose rows have neither score are left out.
 
     Raises:
@@ -35,7 +40,7 @@ def drops(records: Any, title: str = "Accuracy, and where the learning rate drop
     if not found:
         raise ValueError("none of the records has a test or validation score of each epoch")
     title = titled(title, found)
-    columns = min(COLUMNS, len(found))
+    columns = min(columns, len(found))
     lines = -(-len(found) // columns)
     with theme() as plt:
         size = (max(5.0, 2.6 * columns), 2.3 * lines + 0.9)
@@ -65,9 +70,11 @@ def _panel(axes, record: Mapping[str, Any], name: str) -> None:
     rows, score = record["rows"], _score(record)
     epochs = [row["epoch"] for row in rows]
     best = max(rows, key=lambda row: row[score])
+    point = "o" if len(rows) == 1 else ""  # a line needs two
     axes.plot(epochs, [100 * row["train_top1"] for row in rows], linestyle=(0, (4, 2)),
-              linewidth=1.4, color=SOFT, label="training")  # fmt: skip
-    axes.plot(epochs, [100 * row[score] for row in rows], color=COLOURS[0], label=SCORES[score])
+              linewidth=1.4, color=SOFT, marker=point, label="training")  # fmt: skip
+    axes.plot(epochs, [100 * row[score] for row in rows], color=COLOURS[0], marker=point,
+              label=SCORES[score])  # fmt: skip
     axes.plot(best["epoch"], 100 * best[score], "D", color=COLOURS[1], markeredgecolor=INK,
               label="best epoch", linestyle="none")  # fmt: skip
     axes.plot([], [], color=INK, linewidth=1.2, linestyle=":", label="the rate drops")
