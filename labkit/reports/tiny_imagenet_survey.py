@@ -77,7 +77,7 @@ def _control(name: str, title: str, full: Recipe, of: str, **presets: dict) -> R
 ROWS = (
     Row(
         id="001-E1", title="M1, set 1, rate 1e-3", full=SET1, lesson=LESSON, smoke=SMALL,
-        note="the rate falls every 7 epochs, here and below unless said otherwise",
+        note="the rate falls every 7 epochs and starts at 1e-3, unless a row says otherwise",
     ),
     Row(id="001-E2", title="M1, sets 1+2, rate 1e-3", full=BASE, lesson=LESSON, smoke=SMALL),
     Row(
@@ -90,21 +90,21 @@ ROWS = (
     ),
     Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=LESSON, smoke=LARGE),
     Row(
-        id="001-E6", title="AlexNet with one more dense layer, rate 1e-3",
+        id="001-E6", title="AlexNet, one layer more",
         full=BASE.replace(model="alexnet_plus"), smoke=LARGE,
     ),
-    Row(id="001-E7", title="ResNet-18, rate 1e-3", full=R18, lesson=LESSON, smoke=LARGE),
+    Row(id="001-E7", title="ResNet-18", full=R18, lesson=LESSON, smoke=LARGE),
     Row(
         id="001-E8", title="ResNet-18, rate 1e-4", full=R18_SLOW, smoke=LARGE,
         note="the rate never falls, as its curve shows",
     ),
     Row(
-        id="001-E9", title="ResNet-34, rate 1e-3", full=POST, smoke=LARGE,
+        id="001-E9", title="ResNet-34", full=POST, smoke=LARGE,
         note="the rate falls at epoch 10, as its curve shows",
     ),
-    Row(id="001-E10", title="ResNet-34 with pre-activation, rate 1e-3", full=PRE, smoke=LARGE),
+    Row(id="001-E10", title="ResNet-34, pre-activation", full=PRE, smoke=LARGE),
     Row(
-        id="001-E11", title="DenseNet-161, rate 1e-3, 8 epochs",
+        id="001-E11", title="DenseNet-161, 8 epochs",
         full=BASE.replace(model="densenet161", **EIGHT), smoke=LARGE,
     ),
 )  # fmt: skip
@@ -127,7 +127,7 @@ CONTROLS = (
              smoke=LARGE),
     _control("E9S", "ResNet-34, falling every 7 epochs", POST.replace(**EVERY_7),
              "001-E9: the schedule of 001-E10", smoke=LARGE),
-    _control("E10L", "ResNet-34 with pre-activation, falling at epoch 10",
+    _control("E10L", "ResNet-34, pre-activation, falling at epoch 10",
              PRE.replace(**EVERY_10), "001-E10: the schedule of 001-E9", smoke=LARGE),
     _control("E9E", "ResNet-34, 8 epochs", POST.replace(**EIGHT),
              "001-E9: the epochs and the schedule of 001-E11", smoke=LARGE),
