@@ -19,10 +19,11 @@ from typing import Any
 import matplotlib
 import torch
 import torchvision
+from torch import nn
 
 from labkit import figures, files, pages
 from labkit.data.known import KNOWN
-from labkit.models import MODELS, Summary, build, simplenet, summary
+from labkit.models import MODELS, Summary, build, summary
 from labkit.reports import REPORTS, Study
 
 LONGEST = 150  # lines of a layer table; a longer one is told by larger parts
@@ -58,12 +59,14 @@ FAMILIES = (
     Family(
         "AlexNet and one more", "Plain stacks",
         "a large first kernel, wide dense layers, and one more that reads a thousand outputs",
-        ("alexnet_plus",), {"alexnet": lambda: _maps("alexnet_plus")},
+        ("alexnet_plus",),
+        {"alexnet": lambda: _line("alexnet_plus", "AlexNet, and one more dense layer")},
     ),
     Family(
         "SimpleNet", "Plain stacks",
         "thirteen small convolutions with batch normalisation, one dense layer",
-        ("simplenet",), {"simplenet": lambda: figures.simple_line(simplenet.GROUPS)},
+        ("simplenet",),
+        {"simplenet": lambda: _line("simplenet", "SimpleNet: BN, ReLU after each convolution")},
     ),
     Family(
         "ResNet", "Plain stacks",
@@ -83,7 +86,7 @@ FAMILIES = (
         "Residual attention", "Pre-activation ResNet",
         "a mask in each stage, which multiplies what the stage sees",
         ("residual_attention",),
-        {"attention": figures.attention_stage, "units": figures.residual_units},
+        {"attention": figures.attention_stage, "unit": figures.attention_unit},
     ),
     Family(
         "ResNeXt", "ResNet", "1x1, 3x3, 1x1 blocks whose 3x3 runs in parallel paths",
@@ -113,7 +116,7 @@ def made(folder: Path, shown: Collection[str] = ()) -> Path:
     for name, figure in drawings():
         files.write_atomic(folder / f"{name}.png", figures.png(figure))
         files.write_atomic(folder / f"{name}.txt", figures.alt(figure))
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.txt")}
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
     files.write_atomic(folder / "page.md", page(texts, shown) + "\n")
     files.write_atomic(mark, key)
     return folder
@@ -175,14 +178,18 @@ def _card(docstring: str) -> str:
 
 
 def _use(names: list[str], shown: Collection[str]) -> str:
-    """Which reports train them."""
+    """Which reports train them, how to build one, and what the counts are for."""
     links = []
     for study in REPORTS.values():
         if any(name in _trained(study) for name in names):
             link = f"[report {study.id}](../notebooks/{study.notebook}.ipynb)"
             links.append(link if study.notebook in shown else f"report {study.id}")
     where = f"Trained in {' and '.join(links)}." if links else "No report trains it."
-    return f'{where} Build one with `lk.build("{names[0]}", classes=10)`.'
+    size, classes = MODELS[names[0]].size, len(KNOWN[_dataset(names[0])].classes)
+    return (
+        f'{where} Build one with `lk.build("{names[0]}", classes={classes})`. The counts below are'
+        f" for images of 3 × {size} × {size} and {classes} classes."
+    )
 
 
 def _trained(study: Study) -> dict[str, str]:
@@ -196,9 +203,10 @@ def _trained(study: Study) -> dict[str, str]:
 
 
 def _dataset(name: str) -> str:
-    """The data set on which a report trains it."""
-    found = (_trained(study).get(name) for study in REPORTS.values())
-    return next((dataset for dataset in found if dataset), DATASETS[MODELS[name].size])
+    """The data set on which a report trains it, or its nearest relative."""
+    family = [other for other in MODELS if MODELS[other].family is MODELS[name].family]
+    trained = (_trained(study).get(other) for other in family for study in REPORTS.values())
+    return next((dataset for dataset in trained if dataset), DATASETS[MODELS[name].size])
 
 
 @functools.cache
@@ -208,24 +216,25 @@ def _counted(name: str) -> Summary:
     return summary(_sketch(name), (3, size, size))
 
 
-def _sketch(name: str) -> torch.nn.Module:
+def _sketch(name: str) -> nn.Module:
     with torch.device("meta"):  # shapes and counts, no memory
         return build(name, classes=len(KNOWN[_dataset(name)].classes))
 
 
 def _members(names: list[str]) -> str:
-    head = ["name", "set apart by", "image", "classes", "parameters", "trainable",
-            "multiply-adds", "MB"]  # fmt: skip
+    """The table of a card's members; a lone one has nothing that sets it apart."""
+    numbers = ["parameters", "trainable", "multiply-adds", "MB"]
     rows = []
     for name in names:
-        table, size = _counted(name), MODELS[name].size
+        table = _counted(name)
         fixed = ", ".join(f"{key} {value}" for key, value in MODELS[name].fixed.items())
         rows.append([
-            f"`{name}`", fixed.replace("_", " ") or "the only one", f"3 × {size} × {size}",
-            len(KNOWN[_dataset(name)].classes), f"{table.parameters:,}", f"{table.trainable:,}",
+            f"`{name}`", *([fixed.replace("_", " ")] if names[1:] else []),
+            f"{table.parameters:,}", f"{table.trainable:,}",
             f"{table.multiply_adds / 1e6:,.1f} M", f"{table.megabytes:,.1f}",
         ])  # fmt: skip
-    return pages.markdown(head, rows, numbers=head[3:])
+    head = ["name", *(["set apart by"] if names[1:] else []), *numbers]
+    return pages.markdown(head, rows, numbers)
 
 
 def _layers(name: str) -> str:
@@ -313,5 +322,29 @@ def _first(name: str, depth: int) -> str:
     return ".".join(name.split(".")[:depth])
 
 
-def _maps(name: str) -> Any:
-    return figures.network(_counted(name), f"{name}: the maps, and the parameters of each layer")
+def _line(name: str, title: str) -> Any:
+    """A net without branches, a row up to each max-pooling: kernels and filters, dense outputs."""
+    rows: list[list[str]] = [[]]
+    for module in _sketch(name).modules():
+        rows[-1] += _words(module)
+        if isinstance(module, nn.MaxPool2d):
+            rows.append([])
+    return figures.line(rows, title)
+
+
+def _words(module: nn.Module) -> list[str]:
+    """What a box says of a layer; nothing for those that are not drawn."""
+    match module:
+        case nn.Conv2d():
+            side, stride = module.kernel_size[0], module.stride[0]
+            step = f"\nstride {stride}" if stride > 1 else ""
+            return [f"{side}x{side}, {module.out_channels}{step}"]
+        case nn.Linear():
+            return [f"dense {module.out_features}"]
+        case nn.MaxPool2d():
+            return ["pool"]
+        case nn.AdaptiveMaxPool2d() | nn.AdaptiveAvgPool2d():
+            size = module.output_size
+            side = size if isinstance(size, int) else size[0]
+            return [f"pool to {side}x{side}"]
+    return []

@@ -7,13 +7,14 @@ Needs the `[book]` extra; nothing here imports torch, so every picture can be re
 """
 
 from labkit.figures.blocks import (
+    attention_unit,
     basic_block,
     dense_block,
+    line,
     next_block,
     plain_stacks,
     preact_block,
     res2_block,
-    simple_line,
     wide_block,
 )
 from labkit.figures.budget import over_time
@@ -40,9 +41,9 @@ from labkit.figures.tree import Branch, family_tree
 
 __all__ = [
     "Branch", "ablation", "accuracy_against_cost", "agreement", "alt", "answers", "attention",
-    "attention_stage", "augment_grid", "bars", "basic_block", "coarse_to_fine", "confusion",
-    "curves", "dense_block", "drops", "family_tree", "flow", "gallery", "network", "next_block",
-    "origins", "over_time", "partition", "plain_stacks", "png", "preact_block", "res2_block",
-    "residual_orders", "residual_units", "routing", "samples", "schedule", "show",
-    "simple_line", "theme", "wide_block",
+    "attention_stage", "attention_unit", "augment_grid", "bars", "basic_block",
+    "coarse_to_fine", "confusion", "curves", "dense_block", "drops", "family_tree", "flow",
+    "gallery", "line", "network", "next_block", "origins", "over_time", "partition",
+    "plain_stacks", "png", "preact_block", "res2_block", "residual_orders", "residual_units",
+    "routing", "samples", "schedule", "show", "theme", "wide_block",
 ]  # fmt: skip

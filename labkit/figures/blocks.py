@@ -19,20 +19,17 @@ def plain_stacks():
     return blocks(kinds, "Plain stacks: one layer reads the layer before it")
 
 
-def simple_line(groups: Sequence[Sequence[tuple[int, int]]]):
-    """SimpleNet as one line through its groups of (filters, kernel) convolutions; the Figure."""
-    boxes, column = {"x": (-1.0, 0.0)}, 0
-    for row, group in enumerate(groups):
-        last = row == len(groups) - 1
-        ends = ["global pool", "dense"] if last else ["pool"]
-        names = [f"{kernel}x{kernel}, {filters}" for filters, kernel in group] + ends
+def line(rows: Sequence[Sequence[str]], title: str):
+    """A net without branches, in rows that run to and fro; pooling is marked; the Figure."""
+    boxes, column = {"x": (0, 0)}, 1
+    for row, names in enumerate(rows):
         step = -1 if row % 2 else 1
         for place, name in enumerate(names):
             boxes[f"{name}#{row} {place}"] = (column + step * place, row)
         column += step * (len(names) - 1)
-    boxes = {name: (x + 1.0, y) for name, (x, y) in boxes.items()}
+    left = min(column for column, _ in boxes.values())
+    boxes = {name: (column - left, row) for name, (column, row) in boxes.items()}
     pools = [name for name in boxes if "pool" in name]
-    title = "SimpleNet: BN and ReLU after each convolution, kernel and filters in its box"
     return flow(boxes, list(itertools.pairwise(boxes)), title, marked=pools)
 
 
@@ -60,9 +57,21 @@ def wide_block():
     """A block of a pre-activation ResNet's first stage beside that of a wide one; the Figure."""
     kinds = {
         "PreResNet": ["x", "BN, ReLU", "3x3, 16", "BN, ReLU", "3x3, 16", "+"],
-        "WRN": ["x", "BN, ReLU", "3x3, 16k", "BN, ReLU", "dropout", "3x3, 16k", "+"],
-    }
+        "WRN": ["x", "BN, ReLU", "3x3, 16k", "BN, ReLU", "dropout, if any", "3x3, 16k",
+                "+"],
+    }  # fmt: skip
     return blocks(kinds, "A block of the first stage, thin and k times as wide")
+
+
+def attention_unit():
+    """The bottleneck of the residual attention network, in both its forms; the Figure."""
+    rest = ["BN, ReLU", "3x3 with bias", "BN, ReLU", "1x1 out", "+"]
+    kinds = {
+        "same shape": ["x", "BN, ReLU", "1x1 in", *rest],
+        "new shape": ["x", "BN, ReLU", "1x1 in", "BN, ReLU", "3x3, stride 1 or 2", *rest[2:]],
+    }
+    title = "The attention network's unit: a pre-activated bottleneck"
+    return blocks(kinds, title, around={"new shape": (1, "1x1, same stride")})
 
 
 def next_block():
@@ -106,11 +115,11 @@ def dense_block():
     boxes, arrows, before = {"x": (0, 1)}, [], "x"
     for number in (1, 2, 3):
         layer, join = f"layer {number}", f"join#{number}"
-        boxes |= {layer: (2 * number - 1, 0), join: (2 * number, 1)}
+        boxes |= {layer: (1.6 * number - 0.8, 0), join: (1.6 * number, 1)}
         arrows += [(before, layer), (layer, join), (before, join)]
         before = join
     within = ["all before", "BN, ReLU#1", "1x1", "BN, ReLU#2", "3x3", "joined to all"]
-    boxes |= {name: (1.2 * column, 3) for column, name in enumerate(within)}
+    boxes |= {name: (0.96 * column, 3) for column, name in enumerate(within)}
     arrows += itertools.pairwise(within)
     marked = [name for name in boxes if name.startswith("join#")]
     title = "DenseNet: what a layer adds is joined to all that came before, not summed"

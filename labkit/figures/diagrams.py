@@ -19,7 +19,7 @@ def network(summary: Any, title: str = "The network"):
     """
     parts = [line for line in summary.lines if line.parameters]
     kinds = {kind: COLOURS[i % 7] for i, kind in enumerate(dict.fromkeys(p.kind for p in parts))}
-    tallest = max(FLAT, *(part.output[-1] for part in parts if len(part.output) == 3))
+    tallest = max([FLAT, *(part.output[-1] for part in parts if len(part.output) == 3)])
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(10, 1.8 + tallest / 16))
         left = 0.0
@@ -98,11 +98,11 @@ def flow(
 def attention_stage():
     """The first attention stage of report 004's network (its figure 2); the Figure."""
     boxes = {
-        "x": (0, 2), "unit#in": (1, 2), "2 units: the trunk T": (3.5, 0.6),
-        "pool": (1.6, 3.4), "unit#1": (2.3, 3.4), "pool#2": (2.3, 4.5), "2 units#2": (3.15, 4.5),
-        "grow": (4, 4.5), "unit#skip": (3.15, 2.4), "+": (4, 3.4), "unit#3": (4.6, 3.4),
-        "grow#2": (5.25, 3.4), "+ T": (5.9, 3.4), "mask M\n1x1, 1x1, sigmoid": (5.9, 2),
-        "(1 + M) T": (5.9, 0.6), "unit#out": (7, 0.6),
+        "x": (1.9, 0), "unit#in": (1.9, 1), "2 units: the trunk T": (0.4, 4),
+        "pool": (3.4, 1.9), "unit#1": (3.4, 2.9), "pool#2": (4.5, 2.9), "2 units#2": (4.5, 4),
+        "grow": (4.5, 5.1), "unit#skip": (2.5, 4), "+": (3.4, 5.1), "unit#3": (3.4, 6),
+        "grow#2": (3.4, 6.9), "+ T": (3.4, 7.8), "mask M\n1x1, 1x1, sigmoid": (1.9, 7.8),
+        "(1 + M) T": (0.4, 7.8), "unit#out": (0.4, 8.8),
     }  # fmt: skip
     arrows = [
         ("x", "unit#in"), ("unit#in", "2 units: the trunk T"), ("unit#in", "pool"),

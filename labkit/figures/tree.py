@@ -40,7 +40,7 @@ def family_tree(branches: Sequence[Branch], title: str = "The families and their
         y += LINE * (len(change) + len(members) + 2.2)
     with theme() as plt:
         figure, (left, right) = plt.subplots(
-            1, 2, figsize=(9.5, y + 0.7), width_ratios=(5, 3), sharey=True
+            1, 2, figsize=(7.6, y + 0.7), width_ratios=(5, 2.4), sharey=True
         )
         for index, (branch, (change, members)) in enumerate(zip(branches, written, strict=True)):
             x, top = depths[branch.title], tops[index]
