@@ -35,7 +35,9 @@ def predict(
 
 def score(logits: Tensor, labels: Tensor) -> dict[str, float | int]:
     """Cross-entropy and accuracies (fractions) of logits [N, C] against labels [N]."""
-    best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # [N, 5]
+    # bfloat16 logits often tie: a stable order puts argmax's choice first, topk might not
+    ranked = logits.sort(dim=1, descending=True, stable=True).indices  # [N, C]
+    best = ranked[:, :5] == labels[:, None]  # [N, 5]
     return {
         "loss": F.cross_entropy(logits.double(), labels).item(),
         "top1": best[:, :1].any(1).double().mean().item(),

@@ -65,7 +65,11 @@ def test_a_record_says_what_was_computed_from_what(reference):
     assert len(record["rows"]) == len(reference.history) == 4
     assert record["test"]["images"] == len(record.predictions) == 100
     assert (record.predictions == record.labels).mean() == pytest.approx(record["test"]["top1"])
-    assert record["details"] == {"train_images": 200, "validation_images": 100}
+    assert record["details"] == {
+        "train_images": 200,
+        "validation_images": 100,
+        "multiply_adds": 16_835_200,
+    }
     assert record["data"]["synthetic"]
     assert record.synthetic
     assert record["parameters"]["total"] == record["parameters"]["trainable"] == 1_626_442
