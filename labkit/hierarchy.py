@@ -108,8 +108,9 @@ def fit_hierarchy(
 
     The router is a run of its own, which all systems with the same router share. The record's
     test scores are those of hard routing; its loss is None, because a misrouted image has
-    probability 0. `details` adds what explains them (see `explain`). A stopped system goes on
-    inside the model where it stopped.
+    probability 0. `details` adds what explains them (see `explain`), and the multiply-adds of an
+    image, which passes the router and one fine model. A stopped system goes on inside the model
+    where it stopped.
     """
     _check(recipe)
     target = pick_device(device)
@@ -168,6 +169,9 @@ def fit_hierarchy(
             "details": {
                 **explain(*outputs, groups, test.labels),
                 **_explain_training(routed, groups, images.labels),
+                "multiply_adds": sum(
+                    models.summary(each, data.shape).multiply_adds for each in (net, fine[0])
+                ),
             },
         }
     )
