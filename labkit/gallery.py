@@ -124,7 +124,7 @@ def made(folder: Path, shown: Collection[str] = ()) -> Path:
 
 def _key(shown: Collection[str]) -> str:
     library = Path(__file__).parent
-    sources = [Path(__file__), library / "pages.py"]
+    sources = [Path(__file__), library / "pages.py", library / "data" / "known.py"]
     for package in ("models", "figures", "reports"):
         sources += sorted((library / package).glob("*.py"))
     versions = [module.__version__ for module in (torch, torchvision, matplotlib)]
@@ -240,7 +240,7 @@ def _members(names: list[str]) -> str:
 def _layers(name: str) -> str:
     """A fold with the network part by part, then layer by layer."""
     table = _counted(name)
-    head = ["part", "holds", "output", "parameters", "multiply-adds"]
+    head = ["part", "holds", "last output", "parameters", "multiply-adds"]
     rows = _parts(table)
     parts = pages.markdown(head, rows, numbers=head[2:]) if len(rows) < len(table.lines) else ""
     layers, by = _readable(name)
@@ -249,7 +249,7 @@ def _layers(name: str) -> str:
 
 
 def _parts(table: Summary) -> list[list[str]]:
-    """The named parts of a net: what each holds, what it gives out, what it costs."""
+    """The named parts of a net: what each holds, what its last layer gives, what it costs."""
     depth = 2 if len({_first(line.name, 1) for line in table.lines}) < 3 else 1
     rows = []
     for part, group in groupby(table.lines, key=lambda line: _first(line.name, depth)):
@@ -259,7 +259,7 @@ def _parts(table: Summary) -> list[list[str]]:
         cost = sum(line.multiply_adds for line in lines)
         rows.append([
             f"`{part}`", holds or " and ".join(dict.fromkeys(line.kind for line in lines)),
-            " × ".join(map(str, lines[-1].output)),
+            "\u00a0×\u00a0".join(map(str, lines[-1].output)),
             f"{sum(line.parameters for line in lines):,}", f"{cost / 1e6:,.2f} M" if cost else "0",
         ])  # fmt: skip
     return rows
