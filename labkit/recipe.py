@@ -16,6 +16,15 @@ SCHEDULES = ("constant", "step", "cosine")
 NORMALISE = ("unit", "standard", "imagenet")
 PRECISIONS = ("auto", "fp32", "bf16")
 MISROUTED = ("once", "epoch", "drop")
+# annotation -> (type, in words)
+KINDS = {
+    "str": (str, "text"),
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": (bool, "True or False"),
+    "dict[str, Any]": (dict, "a dict of options"),
+    "tuple[float, ...]": (tuple, "a list of numbers"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,7 @@ class Hierarchy:
     misrouted: str = "once"  # random labels for misrouted training images: once, epoch, or drop
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _one_of("misrouted", self.misrouted, MISROUTED)
         _in_range("hierarchy epochs", self.epochs, 0, 100_000)
 
@@ -76,9 +86,13 @@ class Recipe:
     hierarchy: Hierarchy | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if isinstance(self.milestones, list):
+            object.__setattr__(self, "milestones", tuple(self.milestones))
         if isinstance(self.hierarchy, dict):
-            object.__setattr__(self, "hierarchy", Hierarchy(**self.hierarchy))
+            object.__setattr__(self, "hierarchy", _from_json(Hierarchy, self.hierarchy))
+        if not isinstance(self.hierarchy, Hierarchy | None):
+            raise InputError(f"hierarchy is {self.hierarchy!r}; it must be a Hierarchy or None")
+        _check_kinds(self)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("normalise", self.normalise, NORMALISE)
@@ -97,6 +111,10 @@ class Recipe:
                 "patience needs a validation split to watch: got validation=0; "
                 "set validation to a number of training images, such as 5000"
             )
+        try:
+            self.to_json()
+        except (TypeError, ValueError) as error:
+            raise InputError(f"options hold plain, finite JSON values only: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, every field, in the order of the class."""
@@ -104,10 +122,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
-        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
-        if unknown:
-            raise InputError(f"a recipe has no field {unknown[0]!r}")
-        return cls(**values)
+        return _from_json(cls, values)
 
     def replace(self, **changes: Any) -> Recipe:
         return dataclasses.replace(self, **changes)
@@ -141,6 +156,28 @@ class Recipe:
     def steps(self, images: int) -> int:
         """Optimizer steps of one epoch that shows `images` images."""
         return images // self.batch if self.drop_last else math.ceil(images / self.batch)
+
+
+def _from_json(cls: type, values: dict[str, Any]) -> Any:
+    name = cls.__name__.lower()
+    if not isinstance(values, dict):
+        raise InputError(f"a {name} is a JSON object; got {type(values).__name__}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise InputError(f"a {name} has no field {unknown[0]!r}")
+    try:
+        return cls(**values)
+    except TypeError as error:  # a field without a default is missing
+        raise InputError(f"not a whole {name}: {error}") from error
+
+
+def _check_kinds(values: Hierarchy | Recipe) -> None:
+    for f in dataclasses.fields(values):
+        kind, words = KINDS.get(f.type, (object, ""))
+        value = getattr(values, f.name)
+        if not isinstance(value, kind) or (isinstance(value, bool) and f.type in ("int", "float")):
+            raise InputError(f"{f.name} is {value!r}; it must be {words}")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

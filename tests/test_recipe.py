@@ -59,7 +59,9 @@ def test_digest_does_not_depend_on_the_hash_seed():
         {"epochs": 0}, {"epochs": 3.5j}, {"epochs": "3"}, {"epochs": True}, {"batch": 0},
         {"lr": float("nan")}, {"lr": -1.0}, {"warmup": 1.5}, {"milestones": (2.0,)},
         {"optimizer": "adamm"}, {"schedule": "linear"}, {"normalise": "no"}, {"precision": "fp64"},
-        {"train_size": -1}, {"patience": 3}, {"label_smoothing": 2.0},
+        {"train_size": -1}, {"patience": 3}, {"label_smoothing": 2.0}, {"epochs": 3.5},
+        {"milestones": 0.5}, {"milestones": ("half",)}, {"hierarchy": "three"}, {"options": None},
+        {"options": {"depth": float("nan")}}, {"gamma": "0.1"}, {"drop_last": "no"}, {"seed": 1.0},
     ],
 )  # fmt: skip
 def test_bad_values_are_refused_with_a_sentence(wrong):
@@ -72,6 +74,10 @@ def test_unknown_fields_are_refused():
         Recipe.from_json(BASE | {"colour": "red"})
     with pytest.raises(InputError, match="misrouted"):
         Hierarchy(groups="three", model="m1", misrouted="never")
+    bad = (([], "object"), ({"epochs": 1}, "model"), (BASE | {"hierarchy": {}}, "groups"))
+    for recipe, word in bad:
+        with pytest.raises(InputError, match=word):
+            Recipe.from_json(recipe)
 
 
 def test_warm_up_and_cosine_are_those_of_report_004():
