@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import psutil
@@ -215,6 +216,36 @@ def test_a_signal_stops_the_notebook_once(make, number, code, status):
 
 @pytest.mark.faults(6)
 @pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_the_kernel(make, monkeypatch):
+    monkeypatch.setattr(watch, "GRACE", 200.0)
+    path = make(
+        """
+        import pathlib
+        pathlib.Path("started").touch()
+        while True:
+            try:
+                while True: pass
+            except KeyboardInterrupt: pass
+        """
+    )
+
+    def press():
+        while not path.with_name("started").exists():
+            time.sleep(0.05)
+        for _ in range(2):
+            time.sleep(1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    hand = threading.Thread(target=press)
+    hand.start()
+    result = runner.run(path, out_of(path), progress=False)
+    hand.join()
+    assert (result.status, result.exit_code) == ("interrupted", 130)
+    assert result.seconds < 150
+
+
+@pytest.mark.faults(6)
+@pytest.mark.slow
 def test_nothing_survives_a_killed_runner(make):
     path = make("import time; time.sleep(600)")
     child = subprocess.Popen(
@@ -341,6 +372,40 @@ def test_exit_codes_of_errors_that_are_not_the_notebooks(make, monkeypatch):
     assert runner.run(path, out_of(path)).exit_code == 3
     error["ename"] = "InputError"
     assert runner.run(path, out_of(path)).exit_code == 2
+
+
+@pytest.mark.faults(26)
+def test_of_two_runs_to_one_output_the_last_whole_one_stands(make, monkeypatch):
+    """Eight times two runs that end at once, and a reader who looks at the output all the while."""
+    path = make("1")
+    together = threading.Barrier(2)
+
+    def pretend(self):
+        content = json.loads(json.dumps(self.content))
+        for count, each in enumerate(content["cells"], start=1):
+            each["execution_count"] = count
+        text = threading.current_thread().name * 200_000
+        said = {"output_type": "stream", "name": "stdout", "text": text}
+        content["cells"][-1]["outputs"] = [said]
+        (self.folder / "out.ipynb").write_text(json.dumps(content), encoding="utf-8")
+        together.wait(60)
+
+    def run():
+        for _ in range(8):
+            assert runner.run(path, out_of(path), progress=False).ok
+
+    monkeypatch.setattr(watch.Watch, "wait", pretend)
+    monkeypatch.setattr(notebooks, "git", lambda *_: None)
+    threads = [threading.Thread(target=run, name=name) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    seen = set()
+    while any(thread.is_alive() for thread in threads):
+        if out_of(path).exists():
+            seen.add(outputs(out_of(path))[-1])
+    seen.add(outputs(out_of(path))[-1])
+    assert seen <= {"a" * 200_000, "b" * 200_000}
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, out_of(path).name]
 
 
 def test_a_complaint_makes_a_verified_run_fail(make, monkeypatch):
