@@ -11,8 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import torch
 import torchvision
 from torch import nn
 
-from labkit import figures, files, pages
+from labkit import figures, files, layertable, pages
 from labkit.data.known import KNOWN
 from labkit.models import MODELS, Summary, build, summary
 from labkit.reports import REPORTS, Study
@@ -29,7 +28,6 @@ from labkit.reports import REPORTS, Study
 LONGEST = 150  # lines of a layer table; a longer one is told by larger parts
 DATASETS = {32: "cifar100", 64: "tiny_imagenet"}  # for members that no report trains
 LABELS = "Paper|Source|Idea|Changed|Made for|Nothing is changed|Parameters|Published"
-COUNTED = {"Conv2d": "conv", "SameConv": "conv", "Linear": "dense"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,12 @@ def made(folder: Path, shown: Collection[str] = ()) -> Path:
 
 def _key(shown: Collection[str]) -> str:
     library = Path(__file__).parent
-    sources = [Path(__file__), library / "pages.py", library / "data" / "known.py"]
+    sources = [
+        Path(__file__),
+        library / "layertable.py",
+        library / "pages.py",
+        library / "data" / "known.py",
+    ]
     for package in ("models", "figures", "reports"):
         sources += sorted((library / package).glob("*.py"))
     versions = [module.__version__ for module in (torch, torchvision, matplotlib)]
@@ -241,85 +244,24 @@ def _layers(name: str) -> str:
     """A fold with the network part by part, then layer by layer."""
     table = _counted(name)
     head = ["part", "holds", "last output", "parameters", "multiply-adds"]
-    rows = _parts(table)
+    rows = layertable.parts(table)
     parts = pages.markdown(head, rows, numbers=head[2:]) if len(rows) < len(table.lines) else ""
     layers, by = _readable(name)
     return "\n".join([f"::::{{dropdown}} {name}, {by}", "", parts, "", "```text", str(layers),
                       "```", "::::"])  # fmt: skip
 
 
-def _parts(table: Summary) -> list[list[str]]:
-    """The named parts of a net: what each holds, what its last layer gives, what it costs."""
-    depth = 2 if len({_first(line.name, 1) for line in table.lines}) < 3 else 1
-    rows = []
-    for part, group in groupby(table.lines, key=lambda line: _first(line.name, depth)):
-        lines = list(group)
-        kinds = [COUNTED[line.kind] for line in lines if line.kind in COUNTED]
-        holds = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-        cost = sum(line.multiply_adds for line in lines)
-        rows.append([
-            f"`{part}`", holds or " and ".join(dict.fromkeys(line.kind for line in lines)),
-            "\u00a0×\u00a0".join(map(str, lines[-1].output)),
-            f"{sum(line.parameters for line in lines):,}", f"{cost / 1e6:,.2f} M" if cost else "0",
-        ])  # fmt: skip
-    return rows
-
-
 def _readable(name: str) -> tuple[Summary, str]:
     """The layer table with equal blocks told once, or by parts where it stays too long."""
-    table = folded(_counted(name))
+    table = layertable.folded(_counted(name))
     if len(table.lines) <= LONGEST:
         return table, "layer by layer"
     size = MODELS[name].size
     for depth in (4, 3, 2):
-        table = folded(summary(_sketch(name), (3, size, size), depth=depth))
+        table = layertable.folded(summary(_sketch(name), (3, size, size), depth=depth))
         if len(table.lines) <= LONGEST:
             break
     return table, "part by part"
-
-
-def folded(table: Summary) -> Summary:
-    """Blocks that repeat the one before them, layer for layer, in one line; no count is lost."""
-    blocks = [list(group) for _, group in groupby(table.lines, key=lambda line: _block(line.name))]
-    looks = [_look(block) for block in blocks]
-    lines = []
-    for look, run in groupby(zip(looks, blocks, strict=True), key=lambda pair: pair[0]):
-        first, *more = (block for _, block in run)
-        lines += first
-        if more and look[0][0]:  # single layers without a name of their own are not blocks
-            lines.append(_together(first, more))
-        else:
-            lines += [line for block in more for line in block]
-    return replace(table, lines=tuple(lines))
-
-
-def _together(first: list, more: list[list]) -> Any:
-    names = [_block(block[0].name) for block in (first, more[0], more[-1])]
-    there = names[1] if len(more) == 1 else f"{names[1]} to {names[2]}"
-    lines = [line for block in more for line in block]
-    return replace(
-        more[-1][-1],
-        name=there,
-        kind=f"as {names[0]}",
-        parameters=sum(line.parameters for line in lines),
-        multiply_adds=sum(line.multiply_adds for line in lines),
-    )
-
-
-def _block(name: str) -> str:
-    """The repeated part that a layer belongs to: stage1.2.branch.0 is in stage1.2."""
-    found = re.match(r"\D[\w]*(?:\.[A-Za-z]\w*)*\.\d+(?=\.)", name)
-    return found.group() if found else name
-
-
-def _look(block: list) -> tuple:
-    """All of a block but where it stands."""
-    at = len(_block(block[0].name))
-    return tuple((x.name[at:], x.kind, x.output, x.parameters) for x in block)
-
-
-def _first(name: str, depth: int) -> str:
-    return ".".join(name.split(".")[:depth])
 
 
 def _line(name: str, title: str) -> Any:

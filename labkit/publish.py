@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[1]
 LIMITS = {"smoke": 600.0, "lesson": 3600.0, "full": 86_400.0}  # seconds for one cell
 LOCKED = ("torch", "torchvision", "numpy", "pandas", "seaborn", "matplotlib", "papermill")
 BUILDERS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
-NOT_IMPORTED = ("cli.py", "gallery.py", "pages.py", "publish.py")  # by any notebook
+# by any notebook: they cannot change results
+NOT_IMPORTED = ("cli.py", "gallery.py", "layertable.py", "pages.py", "publish.py")
 REQUESTS = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["'](?:https?:)?//[^"']*"""
     r"""|<link\b(?=[^>]*rel=["'](?:stylesheet|preload|icon)["'])[^>]*href=["'](?:https?:)?//[^"']*"""

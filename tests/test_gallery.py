@@ -6,7 +6,7 @@ import re
 import pytest
 from legible import overlaps, pierced
 
-from labkit import figures, gallery
+from labkit import figures, gallery, layertable
 from labkit.models import MODELS
 from labkit.reports import REPORTS
 
@@ -80,7 +80,7 @@ def test_only_notebooks_that_are_pages_are_linked_to(text, drawn):
 )
 def test_a_block_that_repeats_is_told_once_and_no_count_is_lost(name, told):
     whole = gallery._counted(name)
-    short = gallery.folded(whole)
+    short = layertable.folded(whole)
     assert len(short.lines) < len(whole.lines)
     assert sum(line.parameters for line in short.lines) == whole.parameters
     assert short.multiply_adds == whole.multiply_adds
@@ -95,7 +95,7 @@ def test_what_differs_is_not_folded():
         else line
         for line in whole.lines
     ]
-    changed = gallery.folded(dataclasses.replace(whole, lines=tuple(lines)))
+    changed = layertable.folded(dataclasses.replace(whole, lines=tuple(lines)))
     assert "stage1.1.branch.0" in [line.name for line in changed.lines]
 
 
