@@ -7,6 +7,7 @@ that was built whole. The builder itself executes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -15,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +64,8 @@ def book(preset: str = "smoke", allow_stale: bool = False, root: Path = ROOT) ->
     if not sources:
         raise InputError(f"there is no notebook in {root / 'notebooks'}; run this in a checkout")
     build = root / "book" / "_build"
-    lines = list(_execute(sources, build / "executed", preset, root))
+    with _runs(preset):
+        lines = list(_execute(sources, build / "executed", preset, root))
     code = next((line.exit_code for line in lines if line.exit_code), 0)
     if not code:
         code = _publish(sources, build, root, allow_stale)
@@ -99,6 +102,23 @@ def _execute(sources: list[Path], folder: Path, preset: str, root: Path) -> Iter
         )
         if result.exit_code in (130, 143):
             return
+
+
+@contextlib.contextmanager
+def _runs(preset: str) -> Iterator[None]:
+    """Where the notebooks keep their runs: smoke's are worth nothing once its page is made."""
+    if preset != "smoke":
+        yield
+        return
+    before = os.environ.get("LABKIT_RUNS")
+    with tempfile.TemporaryDirectory(prefix="labkit-smoke-") as folder:
+        os.environ["LABKIT_RUNS"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["LABKIT_RUNS"]
+            if before is not None:
+                os.environ["LABKIT_RUNS"] = before
 
 
 def _values(source: Path, preset: str) -> dict[str, str]:
