@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 import csv
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "book" / "faults.md"
@@ -20,8 +20,14 @@ run by `pytest -m faults`; a test's name is its sentence with underscores. Rows 
 hold before anything was released. This page is made from the marks on the tests, so that no row can
 be without one.
 
-| | What happens to it | What it does | Tests |
-|--:|---|---|---|
+:::{list-table}
+:header-rows: 1
+:widths: 5 22 33 40
+:class: full-width
+* -
+  - What happens
+  - What comes of it
+  - Tests
 """
 
 
@@ -31,52 +37,57 @@ def faults() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def proofs() -> dict[int, list[tuple[str, str, bool]]]:
-    """Row -> its tests as (file, test, whether it needs a machine of a kind)."""
-    found: dict[int, list[tuple[str, str, bool]]] = {}
+class Proof(NamedTuple):
+    """One test of a row."""
+
+    file: str
+    name: str
+    marks: str  # its decorators as they are written
+
+    @property
+    def everywhere(self) -> bool:
+        return not any(word in self.marks for word in ("skipif", "GPU", "mark.gpu"))
+
+    def __str__(self) -> str:
+        """As in `runner: a failure has its sentence and keeps the last good output`."""
+        file, name = (text.removeprefix("test_").replace("_", " ") for text in self[:2])
+        return f"*{file}*: {name}{' (needs a GPU)' if 'mark.gpu' in self.marks else ''}"
+
+
+def proofs() -> dict[int, list[Proof]]:
+    """The tests of each row, in the order of their files."""
+    found: dict[int, list[Proof]] = {}
     for path in sorted(TESTS.glob("test_*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                marks = " ".join(ast.unparse(mark) for mark in node.decorator_list)
                 for row in _rows(node):
-                    found.setdefault(row, []).append((path.stem, node.name, _conditional(node)))
+                    found.setdefault(row, []).append(Proof(path.stem, node.name, marks))
     return found
 
 
 def page() -> str:
     tests = proofs()
-    return HEAD + "".join(
-        f"| {fault['row']}{'*' if fault['gate'] else ''} | {fault['fault']} | {fault['behaviour']}"
-        f" | {'<br>'.join(_sentences(tests[int(fault['row'])]))} |\n"
+    rows = [
+        [
+            fault["row"] + ("*" if fault["gate"] else ""),
+            fault["fault"],
+            fault["behaviour"],
+            "<br>".join(map(str, tests[int(fault["row"])])),
+        ]
         for fault in faults()
-    )
+    ]
+    return HEAD + "".join("* - " + "\n  - ".join(row) + "\n" for row in rows) + ":::\n"
 
 
 def _rows(node: ast.FunctionDef) -> list[int]:
     """The numbers in `@pytest.mark.faults(...)` above a test."""
     return [
         argument.value
-        for call in _marks(node)
+        for decorator in node.decorator_list
+        for call in ast.walk(decorator)
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.faults"
         for argument in call.args
-    ]
-
-
-def _conditional(node: ast.FunctionDef) -> bool:
-    texts = [ast.unparse(mark) for mark in node.decorator_list]
-    return any(word in text for text in texts for word in ("skipif", "GPU", "mark.gpu"))
-
-
-def _marks(node: ast.FunctionDef) -> Iterator[ast.AST]:
-    for decorator in node.decorator_list:
-        yield from ast.walk(decorator)
-
-
-def _sentences(tests: list[tuple[str, str, bool]]) -> list[str]:
-    """As in `runner: a failure has its sentence and keeps the last good output`."""
-    return [
-        f"*{module.removeprefix('test_').replace('_', ' ')}*:"
-        f" {name.removeprefix('test_').replace('_', ' ')}"
-        for module, name, _ in tests
     ]
 
 
