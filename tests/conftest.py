@@ -31,3 +31,11 @@ def home(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LABKIT_DATA", str(folder / "data"))
     monkeypatch.setenv("LABKIT_RUNS", str(folder / "runs"))
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that need a GPU say so where there is none; the summary lists them."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
