@@ -220,25 +220,25 @@ def test_a_second_ctrl_c_does_not_wait_for_the_kernel(make, monkeypatch):
     monkeypatch.setattr(watch, "GRACE", 200.0)
     path = make(
         """
-        import pathlib
+        import pathlib, signal, time
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         pathlib.Path("started").touch()
-        while True:
-            try:
-                while True: pass
-            except KeyboardInterrupt: pass
+        time.sleep(600)
         """
     )
+    ended = threading.Event()
 
     def press():
         while not path.with_name("started").exists():
             time.sleep(0.05)
         for _ in range(2):
-            time.sleep(1)
-            os.kill(os.getpid(), signal.SIGINT)
+            if not ended.wait(1):  # after the run, the signal would stop the tests
+                os.kill(os.getpid(), signal.SIGINT)
 
     hand = threading.Thread(target=press)
     hand.start()
     result = runner.run(path, out_of(path), progress=False)
+    ended.set()
     hand.join()
     assert (result.status, result.exit_code) == ("interrupted", 130)
     assert result.seconds < 150
