@@ -20,6 +20,8 @@ run by `pytest -m faults`; a test's name is its sentence with underscores. Rows 
 hold before anything was released. This page is made from the marks on the tests, so that no row can
 be without one.
 
+## Forty faults
+
 :::{list-table}
 :header-rows: 1
 :widths: 5 22 33 40
