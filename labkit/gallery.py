@@ -52,7 +52,7 @@ class Family:
 FAMILIES = (
     Family(
         "Plain stacks", "", "convolutions one after another, then dense layers",
-        ("mnist_net", "mbn", "m1", "m4"), {"plain": figures.plain_stacks},
+        ("mnist_net", "cnn", "mbn", "m1", "m4"), {"plain": figures.plain_stacks},
     ),
     Family(
         "AlexNet and one more", "Plain stacks",

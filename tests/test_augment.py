@@ -300,6 +300,44 @@ def test_cutout_that_never_fits_keeps_the_image(monkeypatch):
     assert 0.12 < painted < 0.2  # 0.5 times the 0.32 of candidates that fit
 
 
+class Cutout(torch.nn.Module):
+    """The paper's square as its authors write it, on one 8-bit image."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.side = side
+
+    def forward(self, image):
+        image = image.clone()
+        y, x = (int(torch.randint(length, (1,))) for length in image.shape[1:])
+        rows = slice(max(0, y - self.side // 2), y + self.side // 2)
+        columns = slice(max(0, x - self.side // 2), x + self.side // 2)
+        image[:, rows, columns] = 128
+        return image
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_square_cutout_follows_its_rule(side):
+    image = picture()
+    steps = [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), Cutout(side)]
+    theirs = torchvision(v2.Compose(steps), image)
+    ours = AUGMENTS[f"crop_flip_cutout{side}"](copies(image), generator())
+    same_distribution(ours, theirs)
+    with pytest.raises(AssertionError):
+        same_distribution(AUGMENTS["crop_flip"](copies(image), generator()), theirs)
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_square_cutout_has_every_centre_and_may_stick_out(side):
+    out = AUGMENTS[f"crop_flip_cutout{side}"](torch.full((4000, 3, 32, 32), -1.0), generator())
+    squares = set(boxes_of(torch.where(out == 0.5, out, torch.tensor(-1.0))))
+    half = side // 2
+    spans = [(max(0, c - half), min(32, c + half)) for c in range(32)]
+    every = {(b - a, d - c, a, c) for a, b in spans for c, d in spans}
+    assert squares <= every
+    assert len(squares) > 0.95 * len(every)
+
+
 def test_flip_shift_cutout_is_one_after_the_other():
     images = copies(picture(), 32)
     numbers = generator(4)

@@ -15,6 +15,12 @@ from labkit.models.resnext import NeXtBlock, Res2Block
 COUNTS = [
     ("mnist_net", 100, 1_638_052, 0),
     ("mbn", 100, 15_786_340, 9_216),
+    ("cnn_simple", 100, 79_268, 0),
+    ("cnn_wider", 100, 537_188, 0),
+    ("cnn_deeper", 100, 936_580, 0),
+    ("cnn_dropout", 100, 1_950_372, 0),
+    ("cnn_bn1", 100, 4_366_052, 1_024),
+    ("cnn_bn3", 100, 4_369_124, 3_584),
     ("m1", 200, 584_120, 0),
     ("m4", 200, 2_343_080, 0),
     ("simplenet", 100, 5_521_508, None),
@@ -91,6 +97,20 @@ def test_the_nets_of_report_002_count_layer_by_layer():
     assert _counts(measure("mbn")) == [
         7_168, 1_024, 590_080, 1_024, 1_180_160, 2_048, convolution, 2_048,
         *[convolution, 2_048] * 4, 2_098_176, 4_096, 102_500,
+    ]  # fmt: skip
+
+
+def test_the_nets_on_the_way_to_mbn_count_layer_by_layer():
+    assert _counts(measure("cnn_simple")) == [896, 18_496, 36_928, 16_448, 6_500]
+    assert _counts(measure("cnn_wider")) == [1_792, 73_856, 147_584, 262_656, 51_300]
+    assert _counts(measure("cnn_deeper")) == [896, 9_248, 18_496, 36_928, 819_712, 51_300]
+    assert _counts(measure("cnn_bn1")) == [
+        3_584, 147_584, 295_168, 590_080, 3_277_312, 2_048, 51_300,
+    ]  # fmt: skip
+    convolution = 590_080
+    assert _counts(measure("cnn_bn3")) == [
+        3_584, 512, 147_584, 512, 295_168, 1_024, convolution, 1_024,
+        *[convolution, 1_024] * 2, 2_097_664, 2_048, 51_300,
     ]  # fmt: skip
 
 
@@ -458,6 +478,9 @@ def test_dropout_rates_are_those_of_the_reports():
 
     assert rates("mnist_net") == [0.25, 0.5]
     assert rates("mbn") == [0.2] * 5
+    assert rates("cnn_dropout") == rates("cnn_bn1") == [0.2] * 3
+    assert rates("cnn_bn3") == [0.2] * 4
+    assert rates("cnn_simple") == rates("cnn_wider") == rates("cnn_deeper") == []
     assert rates("residual_attention") == [0.2]
     assert rates("alexnet_plus") == [0.5, 0.5]
     assert rates("wrn16_2") == rates("m1") == rates("simplenet") == []

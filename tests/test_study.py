@@ -1,7 +1,9 @@
 import pytest
+from torch import nn
 
 import labkit as lk
-from labkit import reports
+from labkit import reports, train
+from labkit.reports.own import OWN
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +70,27 @@ def test_rows_and_claims_fit_together(name):
         assert row.at("full").dataset == study.dataset
         assert row.at("smoke").epochs <= 4
         assert row.at("smoke").replace(dataset="x").digest != row.full.replace(dataset="x").digest
+
+
+@pytest.mark.parametrize("study", reports.REPORTS.values(), ids=lambda study: study.id)
+def test_every_report_has_a_row_on_our_own_recipe(study):
+    _, row = reports.find_row(f"{study.id}-Z")
+    recipe = row.full
+    assert row.optional
+    assert {name: getattr(recipe, name) for name in OWN} == {**OWN, "augment": recipe.augment}
+    assert recipe.augment.startswith("crop_flip")
+    assert (recipe.validation, recipe.patience, recipe.train_size) == (0, 0, 0)  # the last epoch
+    group = train.make_optimizer(nn.Linear(1, 1), recipe).param_groups[0]
+    assert (group["nesterov"], group["momentum"], group["weight_decay"]) == (True, 0.9, 5e-4)
+    for anchor in lk.compare.published(row.id).itertuples():
+        assert (anchor.epochs, anchor.dataset) == (recipe.epochs, recipe.dataset)
+
+
+def test_the_source_of_mbn_is_followed_update_by_update():
+    """Its epochs are of 100 updates, on 40,000 images."""
+    rows = {row.id: row.full for row in reports.find_study("002").rows}
+    epochs = dict(enumerate((400, 400, 400, 400, 400, 400, 700, 350, 350), start=1))
+    for step, count in epochs.items():
+        recipe = rows[f"002-S{step}"]
+        assert recipe.epochs * recipe.steps(50_000 - recipe.validation) == 100 * count
+    assert rows["002-S9"].replace(batch=256, epochs=15) == rows["002-M2"]

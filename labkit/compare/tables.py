@@ -18,7 +18,6 @@ from labkit.compare.values import (
     fraction,
     label,
     mean_and_spread,
-    measure,
     measured,
 )
 
@@ -33,8 +32,9 @@ def published(row: str | None = None, report: str | None = None) -> pd.DataFrame
 
     Columns: row, report, dataset, model, metric, value (accuracies are fractions), unit, epochs,
     selection (which epoch's weights), kind, table, source, note. `kind` is "report" for the
-    report's own text, "log" for what its author's or its source's logs show, and "literature".
-    An unknown row gives an empty table.
+    report's own text, "log" for what its author's or its source's logs show, and "literature",
+    which has a row only where the row is one of ours and is held against it. An unknown row gives
+    an empty table.
     """
     table = _published()
     if row is not None:
@@ -57,7 +57,7 @@ def table(
     """
     lines = []
     for row, title in rows.items():
-        ours = published[(published["row"] == row) & (published["kind"] != "literature")]
+        ours = published[published["row"] == row]
         printed = [line for line in ours.to_dict("records") if _comparable(line)]
         for line in printed or [{"metric": "test_top1", "value": None}]:
             lines.append(_line(row, title, line, runs.get(row, []), recorded.get(row, [])))
@@ -116,10 +116,12 @@ def gap(printed: Value, here: Value | str, there: Value | str) -> str:
 
 
 def _value(records: Sequence[Mapping[str, Any]], metric: str, *, best: bool) -> Value | str:
-    """Mean and spread of the records' metric, marked by what the records cannot say."""
-    if best and metric == "test_top1" and any(measure(r, "best_test_top1") for r in records):
-        metric = "best_test_top1"
-    values = measured(records, metric)
+    """Mean and spread of the records' metric, marked by what the records cannot say.
+
+    Beside a score of the best test epoch stands ours of that kind, or nothing: a run that did not
+    watch the test set has none.
+    """
+    values = measured(records, f"best_{metric}" if best else metric)
     if not values:
         return ""
     mean, spread = mean_and_spread(values)

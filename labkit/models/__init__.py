@@ -50,10 +50,30 @@ class Model:
         return {name: known[name].annotation for name in known if name not in given}
 
 
+def _cnn(
+    filters: tuple[int, ...],
+    depth: int,
+    *,
+    dense: int = 512,
+    dropout: float = 0.0,
+    norm: str = "none",
+) -> dict[str, object]:
+    """What is fixed of a net on the way to MBN."""
+    return {
+        "filters": filters, "depth": depth, "dense": dense, "dropout": dropout, "norm": norm,
+    }  # fmt: skip
+
+
 MODELS: dict[str, Model] = {
     # report 002
     "mnist_net": Model(plain.mnist_net),
     "mbn": Model(plain.mbn, smallest=16),
+    "cnn_simple": Model(plain.cnn, _cnn((32, 64, 64), 1, dense=64), smallest=22),
+    "cnn_wider": Model(plain.cnn, _cnn((64, 128, 128), 1), smallest=22),
+    "cnn_deeper": Model(plain.cnn, _cnn((32, 64), 2), smallest=16),
+    "cnn_dropout": Model(plain.cnn, _cnn((64, 128), 2, dropout=0.2), smallest=16),
+    "cnn_bn1": Model(plain.cnn, _cnn((128, 256), 2, dropout=0.2, norm="head"), smallest=16),
+    "cnn_bn3": Model(plain.cnn, _cnn((128, 256, 256), 2, dropout=0.2, norm="every")),
     # report 001
     "m1": Model(plain.m1, size=64),
     "m4": Model(plain.m4, size=64),

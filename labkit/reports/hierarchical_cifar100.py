@@ -19,6 +19,7 @@ from typing import Any
 
 from labkit.compare import below, higher, no_better, ratio, within
 from labkit.recipe import Hierarchy, Recipe
+from labkit.reports.own import own
 from labkit.reports.rows import Row, Study
 
 R18, R34, PRE = "resnet18_cifar", "resnet34_cifar", "preresnet44"
@@ -133,6 +134,12 @@ CONTROLS = (
         change=", misrouted dropped",
         note="A3 without its misrouted training images",
     ),
+    own(
+        "000", "one ResNet-18, 200 epochs",
+        anchor="the same net with cutout in DeVries and Taylor's own repository",
+        dataset="cifar100", model=R18, epochs=200, augment="crop_flip_cutout8",
+        lesson={**LESSON, "epochs": 2 * LESSON_EPOCHS}, smoke=SMOKE,
+    ),
 )  # fmt: skip
 
 MEMORY, TOP3 = "memory_report_unit", "test_top3"
@@ -176,6 +183,11 @@ STUDY = Study(
             "000-A3", "000-G3",
             text="a system (000-A3) is better than one PreResNet-44 that sees as many images"
             " (000-G3)",
+        ),
+        higher(
+            "000-Z", "000-A3",
+            text="one ResNet-18 on a usual recipe of today (000-Z) is better than the best system"
+            " in the table (000-A3)",
         ),
     ),
 )  # fmt: skip

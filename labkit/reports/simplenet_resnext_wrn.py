@@ -18,6 +18,7 @@ from typing import Any
 
 from labkit.compare import higher, monotone, peak_at, ranking
 from labkit.recipe import Recipe
+from labkit.reports.own import own
 from labkit.reports.rows import Row, Study
 
 KERAS = Recipe(
@@ -185,6 +186,16 @@ STUDY = Study(
             optional=True,
             note="control: SGD, steps, weight decay, crops and flips",
         ),
+        own(
+            "003",
+            "WRN-28-10, 200 epochs",
+            anchor="the same net with cutout in DeVries and Taylor's own repository",
+            dataset="cifar100",
+            model="wrn28_10",
+            epochs=200,
+            augment="crop_flip_cutout8",
+            smoke=HEAVY,
+        ),
     ),
     claims=(
         ranking(
@@ -231,6 +242,13 @@ STUDY = Study(
             "003-X2",
             id="ReLU on the logits",
             text="a ReLU on the logits costs accuracy (ours)",
+        ),
+        higher(
+            "003-Z",
+            "003-S50",
+            id="a recipe of today",
+            text="a wide ResNet on a usual recipe of today (003-Z) is ahead of the report's best"
+            " model (003-S50)",
         ),
     ),
 )
