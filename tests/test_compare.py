@@ -348,6 +348,18 @@ def test_a_best_epoch_is_compared_with_a_best_epoch():
     assert not found.metric.str.contains("epochs").any()
 
 
+def test_the_last_epoch_never_stands_beside_a_best_one():
+    row = "004-N25000"
+    printed = compare.published(row)
+    assert set(printed.selection[printed.metric == "test_top1"]) > {"best"}
+    found = compare.table({row: "RAN"}, {row: [forged(row, 0.86)]}, {}, printed)
+    best = found.metric == "test top-1 (best epoch)"
+    assert best.any()
+    assert not found[best]["this run"].astype(bool).any()
+    assert not found[best].gap.astype(bool).any()
+    assert found[found.metric == "test top-1"]["this run"].astype(bool).all()
+
+
 def test_a_notebook_shows_every_word_of_a_table():
     long = "a sentence of evidence that is much longer than fifty characters, and goes on"
     claim = compare.within("002-M1", 0.4, 0.01, text=long)
