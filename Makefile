@@ -3,6 +3,7 @@
 # make clean  remove what was built (the environment and the records stay)
 #
 # UV_TORCH_BACKEND=cpu make book   installs the small CPU build of torch instead of the CUDA one.
+# make test PYTEST="-n 0 -k data"  gives pytest more arguments; the later one wins.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +17,7 @@ book: $(READY)
 
 test: $(READY)
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/python -m pytest -m "not net" $(PYTEST)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not net and not long" $(PYTEST)
 
 lab: $(READY)
 	@$(BIN)/python -m jupyterlab --ServerApp.root_dir=notebooks

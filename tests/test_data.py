@@ -1,5 +1,6 @@
 """Data sets: every layout people have, the prepared file, faults found at preparation."""
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -8,6 +9,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import forge
@@ -350,15 +352,31 @@ def test_a_read_only_data_folder_is_explained(place, monkeypatch):
         data.get("cifar100")
 
 
+@contextlib.contextmanager
+def an_ordinary_user():
+    """Root may write everywhere, so it steps down for as long as this lasts."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
 @pytest.mark.faults(10)
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_prepared_read_only_folder_can_be_read(place):
+def test_a_prepared_read_only_folder_can_be_read(place, monkeypatch):
     forge.cifar_folder(place, "cifar10")
-    data.add("cifar10", place)
-    data.data_home().chmod(0o555)
-    assert len(data.load("cifar10").test) == 10
-    with pytest.raises(DataError, match="set LABKIT_DATA"):
-        data.get("cifar100")
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("LABKIT_DATA", str(Path(folder, "data")))
+        data.add("cifar10", place)
+        data.data_home().chmod(0o555)
+        with an_ordinary_user():
+            assert len(data.load("cifar10").test) == 10
+            with pytest.raises(DataError, match=r"cannot write .*denied.*; set LABKIT_DATA"):
+                data.get("cifar100")
 
 
 def damage(path, how):

@@ -66,10 +66,12 @@ def outputs(path):
 
 
 def processes_of_runs():
+    """Those of this test's runs; another worker's test may have its own."""
     found = []
     for process in psutil.process_iter():
         try:
-            if watch.MARK in process.environ():
+            its = process.environ()
+            if watch.MARK in its and its["LABKIT_RUNS"] == os.environ["LABKIT_RUNS"]:
                 found.append(process)
         except (psutil.Error, OSError):
             continue

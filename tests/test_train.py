@@ -1,6 +1,8 @@
 """Properties of the loop: exact resume, determinism, honest failure, the test set scored once."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -110,9 +112,8 @@ def test_a_run_stopped_after_every_epoch_ends_with_the_same_bits(recipe, monkeyp
 
 
 CHILD = """
-import sys, torch
+import os, sys, torch
 torch.set_num_threads(1)
-import labkit as lk
 from tests.test_train import TINY
 from labkit import train
 step = train.train_step
@@ -120,27 +121,43 @@ def slow(*arguments):
     print("step", flush=True)
     return step(*arguments)
 train.train_step = slow
-lk.fit(TINY, device="cpu", checkpoint_every=0)
-print("done", flush=True)
+for _ in sys.stdin:  # a fork for each line: what takes long is to import torch
+    child = os.fork()
+    if not child:
+        print("started", os.getpid(), flush=True)
+        train.fit(TINY, device="cpu", checkpoint_every=0)
+        os._exit(0)
+    print("ended", os.waitpid(child, 0)[1], flush=True)
 """
 
 
 @pytest.mark.faults(1)
 def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home):
     """kill -9 within the second epoch of what is left (three steps are the fingerprint's)."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     for attempt in range(20):
-        child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True)
-        for count, line in enumerate(child.stdout):
-            if line == "done\n":
+        parent.stdin.write("go\n")
+        parent.stdin.flush()
+        steps = 0
+        for line in parent.stdout:
+            word, *number = line.split()
+            if word == "started":
+                child = int(number[0])
+            elif word == "ended":
                 break
-            if count == 8 + attempt:
-                child.send_signal(signal.SIGKILL)
-                break
-        child.stdout.close()
-        if child.wait() == 0:
+            elif word == "step":
+                steps += 1
+                if steps == 9 + attempt:
+                    with contextlib.suppress(ProcessLookupError):  # it was quicker
+                        os.kill(child, signal.SIGKILL)
+        if number == ["0"]:
             break
+        assert number == [str(signal.SIGKILL.value)]
     else:
         pytest.fail("20 attempts did not finish the run")
+    parent.communicate(timeout=60)
     assert attempt >= 1
     finished = lk.fit(TINY, device="cpu")
     assert finished.record["resumed"] >= 1
