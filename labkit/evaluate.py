@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from labkit.data.batches import batches
 
-BATCH = 500
+BATCH = 250  # images scored at once
 
 
 def predict(

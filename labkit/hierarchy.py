@@ -131,7 +131,7 @@ def fit_hierarchy(
     mark = fingerprint(recipe, data.shape, data.classes)
     with (
         own_randomness(target, deterministic=recipe.deterministic),
-        train.explain_memory(recipe, target),
+        train.watch_memory(recipe, data, target),
     ):
         images, test = small.train.to(target), small.test.to(target)
         net = router.net.to(target, memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit import models, records
+from labkit import cost, models, records
 from labkit.checkpoint import Checkpoint
 from labkit.data import Data, Split, load
 from labkit.data.augment import passes
@@ -27,9 +27,11 @@ from labkit.device import (
     own_randomness,
     peak_memory,
     pick_device,
+    reset_peak_memory,
     use_bf16,
 )
 from labkit.evaluate import autocast, predict, score
+from labkit.graph import Replay
 from labkit.parameters import InputError
 from labkit.progress import Progress, clock
 from labkit.recipe import Recipe
@@ -116,7 +118,10 @@ def fit(
     test = test_split(recipe, data).to(target)
     mark = fingerprint(recipe, data.shape, len(data.classes))
     checkpoint.prepare()
-    with own_randomness(target, deterministic=recipe.deterministic), explain_memory(recipe, target):
+    with (
+        own_randomness(target, deterministic=recipe.deterministic),
+        watch_memory(recipe, data, target),
+    ):
         net = build(recipe, len(data.classes), data.shape[-1])
         net.to(target, memory_format=torch.channels_last)
         rows = optimise(
@@ -178,6 +183,7 @@ def optimise(
     """
     optimizer = make_optimizer(net, recipe)
     rows = checkpoint.restore(net, optimizer)
+    update = make_update(net, optimizer, recipe, bf16)
     images = len(train) * len(passes(recipe.augment))
     if not recipe.steps(images):
         raise InputError(
@@ -203,7 +209,7 @@ def optimise(
             normalise=normalise,
         ):
             lr = recipe.lr_at(step, images)
-            total += train_step(net, optimizer, x, y, lr, recipe.label_smoothing, bf16)
+            total += update(x, y, lr)
             step += 1
             progress.advance(len(x), functools.partial(_so_far, epoch + 1, recipe.epochs, total))
         loss, right, seen = total.tolist()
@@ -228,12 +234,27 @@ def optimise(
     return rows
 
 
+def make_update(
+    net: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, bf16: bool
+) -> Callable[[Tensor, Tensor, float], Tensor]:
+    """`train_step` for images, labels and a learning rate: captured as a graph on a GPU."""
+
+    def update(x: Tensor, y: Tensor, lr: float | Tensor) -> Tensor:
+        return train_step(net, optimizer, x, y, lr, recipe.label_smoothing, bf16)
+
+    device = next(net.parameters()).device
+    for group in optimizer.param_groups:  # a checkpoint may come from another device
+        if "capturable" in group:
+            group["capturable"] = device.type == "cuda"
+    return Replay(update, device) if device.type == "cuda" else update
+
+
 def train_step(
     net: nn.Module,
     optimizer: torch.optim.Optimizer,
     x: Tensor,
     y: Tensor,
-    lr: float,
+    lr: float | Tensor,
     label_smoothing: float,
     bf16: bool,
 ) -> Tensor:
@@ -378,8 +399,19 @@ def count(net: nn.Module) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def explain_memory(recipe: Recipe, device: torch.device) -> Iterator[None]:
-    """Turn a failure of the GPU into a sentence that holds no tensors alive."""
+def watch_memory(recipe: Recipe, data: Data, device: torch.device) -> Iterator[None]:
+    """Refuse a run that would not fit before it starts, and count its peak from here.
+
+    A failure of the GPU becomes a sentence that holds no tensors alive.
+    """
+    need, free = cost.estimate(recipe, data, device).memory_mb, cost.held(device)
+    if need > free:
+        raise TrainingError(
+            f"this run needs about {need:,.0f} MB of memory and {free:,.0f} MB are free on the"
+            f" {device.type}: {recipe.model} at batch {recipe.batch} on {recipe.dataset}; try a"
+            " smaller batch (another recipe, another record)"
+        )
+    reset_peak_memory(device)
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -23,7 +23,7 @@ LIBRARY = ROOT / "labkit"
 # Each module or package imports only what stands before it.
 ORDER = """
     parameters progress files archives download device checkpoint recipe records data models
-    evaluate compare figures reports train hierarchy study freshness sweep bench
+    evaluate cost graph compare figures reports train hierarchy study freshness sweep bench
     notebooks watch execute runner pages layertable gallery publish cli
 """.split()
 RUNTIME = {"torch", "torchvision", "numpy", "pandas", "tqdm", "safetensors", "PIL"}

@@ -1,0 +1,168 @@
+"""What a run will cost, before it starts: arithmetic, memory, time.
+
+Nothing here trains. A network is followed on torch's meta device, where tensors have shapes and no
+bytes, and what its layers would keep for the backward pass is counted. The time follows from that
+and from how fast this machine multiplies and moves memory, which takes half a second to measure.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from labkit import models
+from labkit.data import Data
+from labkit.data.augment import passes
+from labkit.data.partitions import PARTITIONS
+from labkit.device import use_bf16
+from labkit.evaluate import BATCH
+from labkit.recipe import Recipe
+
+# copies of the weights that an optimizer keeps; SGD keeps one with momentum
+STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
+# of what is measured by a large matrix product and a large sum, the share that training reaches;
+# both fitted on two x86 cores to the six networks of `labkit bench`
+REACHED, TOUCHES = 0.55, 9.0
+SCORED = 3  # outputs of the widest layer that are held at once without a backward pass
+TRAINING = 3  # forward, and backward through inputs and weights
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run: floating-point operations, images seen, megabytes at the peak, seconds."""
+
+    flop: float
+    images: int
+    memory_mb: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Net:
+    """What one network needs: `kept` bytes an image for the backward pass, `widest` bytes of the
+    largest layer's output for one image, in the precision of the run."""
+
+    parameters: int
+    multiply_adds: int
+    kept: int
+    widest: int
+
+
+def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
+    """Cost of a recipe on a device, of all networks that it trains.
+
+    Memory is what the run takes beyond what is held before it: on a CPU the interpreter and the
+    set are there already, on a GPU the set is part of it. With the interpreter and the set counted
+    in, the peak is met within 20 %, the time within a factor of two.
+    """
+    bf16 = use_bf16(recipe.precision, device)
+    size, classes = data.shape[-1], len(data.classes)
+    given = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
+    parts = [(recipe.model, recipe.options, classes, recipe.epochs, 1.0)]
+    if h := recipe.hierarchy:
+        groups = [len(members) for members in PARTITIONS[h.groups].values()]
+        epochs = h.epochs or recipe.epochs
+        parts[0] = (recipe.model, recipe.options, len(groups), recipe.epochs, 1.0)
+        parts += [(h.model, h.options, n, epochs, n / classes) for n in groups]
+    costs = []
+    for model, options, outputs, epochs, share in parts:
+        net = examine(model, tuple(sorted(options.items())), outputs, size, bf16)
+        images = epochs * given * len(passes(recipe.augment)) * share
+        flop = 2 * TRAINING * net.multiply_adds * images
+        rate, bandwidth = speed(device, bf16)
+        seconds = flop / (REACHED * rate) + TOUCHES * net.kept * images / bandwidth
+        costs.append(Cost(flop, round(images), _memory(net, recipe, data, device), seconds))
+    return Cost(
+        flop=sum(c.flop for c in costs),
+        images=sum(c.images for c in costs),
+        memory_mb=max(c.memory_mb for c in costs),
+        seconds=sum(c.seconds for c in costs),
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def examine(model: str, options: tuple, classes: int, size: int, bf16: bool) -> Net:
+    """Count what a network of `labkit.models` holds; `options` are sorted pairs."""
+    with torch.device("meta"):
+        net = models.build(model, classes=classes, size=size, **dict(options))
+    table = models.summary(net, (3, size, size))
+    width = 2 if bf16 else 4
+    few, more = (_kept(net.train(), n, size, width) for n in (2, 3))
+    widest = max(_elements(line.output) for line in table.lines) * width
+    return Net(table.parameters, table.multiply_adds, more - few, widest)
+
+
+def held(device: torch.device) -> float:
+    """Megabytes that a run may still take; infinite where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 1e6
+    free = [float("inf")]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        lines = dict(
+            line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines()
+        )
+        free.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    group = Path("/sys/fs/cgroup")
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
+        free.append(int(text) - int(used.read_text(encoding="utf-8")))
+    return min(free) / 1e6
+
+
+@functools.lru_cache(maxsize=8)
+def speed(device: torch.device, bf16: bool) -> tuple[float, float]:
+    """(operations, bytes) a second of this device, by one large product and one large sum."""
+    n = 8192 if device.type == "cuda" else 1536
+    a = torch.ones(n, n, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+    b = torch.ones(n * n, device=device)
+    return 2 * n**3 / _seconds(lambda: a @ a, device), 8 * n * n / _seconds(lambda: b + 1, device)
+
+
+def _seconds(work, device: torch.device) -> float:
+    """The best of a few; the first one prepares."""
+    best = float("inf")
+    for _ in range(6):
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float:
+    """Megabytes: weights, gradients, optimizer, and a batch on its way or images being scored."""
+    states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
+    weights = 4 * net.parameters * (2 + states)
+    images = data.train.images.nbytes + data.test.images.nbytes if device.type == "cuda" else 0
+    training = recipe.batch * (net.kept + 2 * net.widest)
+    return (weights + images + max(training, BATCH * SCORED * net.widest)) / 1e6
+
+
+def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:
+    """Bytes that a forward pass of `batch` images keeps for the backward pass."""
+    storages: dict[int, tuple[torch.UntypedStorage, int]] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        elements = storage.nbytes() // tensor.element_size()
+        bytes_each = width if tensor.is_floating_point() else tensor.element_size()
+        storages[storage._cdata] = storage, elements * bytes_each
+        return tensor
+
+    x = torch.zeros(batch, 3, size, size, device="meta")
+    labels = torch.zeros(batch, dtype=torch.int64, device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        F.cross_entropy(net(x), labels)
+    return sum(count for _, count in storages.values())
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()

@@ -1,0 +1,141 @@
+"""What a run will cost is known before it starts, near enough to plan by."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from labkit import cost, device, models, train
+from labkit.data import load
+from labkit.hierarchy import class_groups
+from labkit.recipe import Hierarchy, Recipe
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(
+    dataset="synthetic_cifar100", model="preresnet20", epochs=3, batch=64, lr=0.1, train_size=1000
+)
+MEASURE = """
+import json, sys, torch
+from labkit import cost, device, train
+from labkit.data import load
+from labkit.recipe import Recipe
+
+recipe = Recipe.from_json(json.loads(sys.argv[1]))
+data, target = load(recipe.dataset), device.pick_device(sys.argv[2])
+before = 0 if target.type == "cuda" else int(open("/proc/self/statm").read().split()[1]) * 4096
+estimate = cost.estimate(recipe, data, target).memory_mb
+run = train.fit(recipe, data, device=sys.argv[2], fresh=True)
+print(json.dumps([before / 1e6 + estimate, run.record["peak_memory_mb"]]))
+"""
+
+
+def measured(recipe, device="cpu"):
+    """(estimated, real) peak in megabytes of a process that makes this run alone."""
+    values = json.dumps(recipe.to_json())
+    out = subprocess.run(
+        [sys.executable, "-c", MEASURE, values, device], capture_output=True, text=True,
+        check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def test_the_work_follows_from_images_epochs_and_passes():
+    data = load(RECIPE.dataset)
+    one = cost.estimate(RECIPE.replace(epochs=1), data, CPU)
+    assert one.images == 1000
+    multiply_adds = models.summary(
+        models.build("preresnet20", classes=100), data.shape
+    ).multiply_adds
+    assert one.flop == 6 * multiply_adds * 1000  # a multiply-add is two, backward twice forward
+    three = cost.estimate(RECIPE, data, CPU)
+    assert (three.flop, three.images) == (3 * one.flop, 3 * one.images)
+    union = cost.estimate(RECIPE.replace(epochs=1, augment="set1+set2"), data, CPU)
+    assert union.images == 2 * one.images
+    held_out = RECIPE.replace(train_size=0, validation=500, epochs=1)
+    assert cost.estimate(held_out, data, CPU).images == len(data.train) - 500
+
+
+def test_a_system_costs_its_router_and_its_fine_models():
+    data = load(RECIPE.dataset)
+    system = RECIPE.replace(hierarchy=Hierarchy(groups="three", model="preresnet44", epochs=6))
+    router = cost.estimate(RECIPE, data, CPU)
+    fine = cost.estimate(RECIPE.replace(model="preresnet44", epochs=6), data, CPU)
+    whole = cost.estimate(system, data, CPU)
+    assert len(class_groups("three", data.classes)) == 3
+    assert whole.images == pytest.approx(router.images + fine.images, abs=3)
+    assert whole.flop == pytest.approx(router.flop + fine.flop, rel=1e-3)
+    assert whole.memory_mb == pytest.approx(max(router.memory_mb, fine.memory_mb), rel=1e-3)
+
+
+def test_the_optimizer_and_the_batch_take_memory():
+    data = load(RECIPE.dataset)
+    plain, momentum, adam, large = (
+        cost.estimate(r, data, CPU).memory_mb
+        for r in (
+            RECIPE,
+            RECIPE.replace(optimizer_options={"momentum": 0.9}),
+            RECIPE.replace(optimizer="adam"),
+            RECIPE.replace(batch=1024),
+        )
+    )
+    weights = (
+        4 * models.summary(models.build("preresnet20", classes=100), data.shape).parameters / 1e6
+    )
+    assert momentum - plain == pytest.approx(weights)
+    assert adam - momentum == pytest.approx(weights)
+    assert large > 8 * plain
+
+
+def test_every_optimizer_has_its_states_counted():
+    assert set(cost.STATES) == set(train.OPTIMIZERS)
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_every_network_can_be_examined(model):
+    net = cost.examine(model, (), 100, models.MODELS[model].size, True)
+    assert net.kept > net.widest > 0
+    half = cost.examine(model, (), 100, models.MODELS[model].size, False)
+    assert 1.4 * net.kept < half.kept <= 2 * net.kept  # indices and masks do not shrink
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "batch", "optimizer"),
+    [("mnist_net", 256, "adam"), ("resnet18_cifar", 128, "sgd"), ("simplenet", 96, "adam")],
+)
+def test_the_peak_is_met_within_a_fifth(model, batch, optimizer):
+    size = {"train_size": 4 * batch // 100 * 100, "test_size": 500, "epochs": 1}
+    expected, real = measured(RECIPE.replace(model=model, batch=batch, optimizer=optimizer, **size))
+    assert expected == pytest.approx(real, rel=0.2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", ["resnet18_cifar", "residual_attention", "wrn16_8"])
+def test_the_peak_is_met_within_a_fifth_on_a_gpu(model):
+    expected, real = measured(
+        RECIPE.replace(model=model, batch=512, train_size=0, epochs=1), "cuda"
+    )
+    assert expected == pytest.approx(real, rel=0.2)
+
+
+def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home):
+    monkeypatch.setattr(cost, "held", lambda device: 10.0)
+    monkeypatch.setattr(train, "optimise", None)  # nothing is trained
+    with pytest.raises(train.TrainingError, match="needs about .* MB of memory and 10 MB are free"):
+        train.fit(RECIPE)
+    assert not list(home.rglob("record.json"))
+
+
+def test_what_is_free_is_read_from_the_system():
+    free = cost.held(CPU)
+    assert 0 < free < 1e9 or free == float("inf")
+
+
+def test_the_peak_of_a_run_is_its_own_and_not_that_of_the_one_before():
+    torch.ones(100_000_000).sum()  # 400 MB, given back at once
+    before = device.peak_memory(CPU)
+    device.reset_peak_memory(CPU)
+    assert device.peak_memory(CPU) < before - 300
