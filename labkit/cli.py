@@ -108,6 +108,8 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--out", type=Path, help="folder of the records (default book/records)")
     new.add_argument("--dry-run", action="store_true", help="print what would be trained")
     new.add_argument("--optional", action="store_true", help="the controls and extra rows too")
+    text = "train N rows side by side; their times are then a shared machine's"
+    new.add_argument("-j", "--together", type=int, default=1, metavar="N", help=text)
 
     new = command("run", run_notebook, "run a notebook headless with papermill, and verify it")
     new.add_argument("notebook", help="a notebook's path or name, such as 03_keras_vs_mbn")
@@ -246,8 +248,11 @@ def train_row(arguments: argparse.Namespace) -> None:
 
 
 def sweep(arguments: argparse.Namespace) -> int:
+    from labkit.parameters import InputError
     from labkit.sweep import run_sweep
 
+    if arguments.together < 1:
+        raise InputError(f"--together is {arguments.together}; it must be at least 1")
     deadline = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
     return run_sweep(
         arguments.targets,
@@ -256,6 +261,7 @@ def sweep(arguments: argparse.Namespace) -> int:
         deadline=deadline,
         dry_run=arguments.dry_run,
         optional=arguments.optional,
+        together=arguments.together,
     )
 
 

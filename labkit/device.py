@@ -15,6 +15,8 @@ import torch
 
 from labkit.parameters import InputError
 
+TOGETHER = "LABKIT_TOGETHER"  # how many processes a sweep runs side by side; it sets it itself
+
 
 def derive(seed: int, *words: object) -> int:
     """A 63-bit seed for one purpose: (seed, "data", 3) always gives the same numbers."""
@@ -69,7 +71,10 @@ def device_card(device: torch.device, bf16: bool) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     precision = "bf16" if bf16 else "fp32"
     threads = torch.get_num_threads()
-    return {"type": device.type, "name": name, "threads": threads, "precision": precision}
+    card = {"type": device.type, "name": name, "threads": threads, "precision": precision}
+    if together := os.environ.get(TOGETHER):  # its times are those of a shared machine
+        card["together"] = int(together)
+    return card
 
 
 def cpu_name() -> str:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from labkit import records
+from labkit.cost import Cost, estimate
+from labkit.device import TOGETHER, pick_device
+from labkit.progress import clock
 from labkit.recipe import Recipe
 from labkit.reports import REPORTS, find_row, find_study
 from labkit.reports.rows import Row, Study
 from labkit.study import Report
 from labkit.train import OutOfTimeError, TrainingError
+
+OUT_OF_TIME = "the same command goes on from here"
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,12 @@ def run_sweep(
     deadline: float | None = None,
     dry_run: bool = False,
     optional: bool = False,
+    together: int = 1,
 ) -> int:
     """Train what is missing, in the reports' order; each record is written when it is earned.
+
+    With `together` > 1 so many processes share the machine, each with its share of the cores;
+    the records' device cards say so, because their times are those of a shared machine.
 
     Returns 0 when every record is there, 1 when a row failed or the deadline came first.
     """
@@ -44,26 +59,68 @@ def run_sweep(
     missing = [job for job in jobs if not job.path.exists()]
     print(f"{len(jobs)} records, {len(missing)} to train", file=sys.stderr)
     if dry_run:
-        for job in missing:
-            print(f"{job.row.id:<12} seed {job.seed}  {_cost(job)}")
+        _print_costs(missing, together)
         return 0
-    failed = 0
-    for job in missing:
-        if deadline is not None and time.monotonic() > deadline:
-            print("out of time; the same command goes on from here", file=sys.stderr)
-            return 1
-        try:
-            run = job.report.train(job.row.id, job.seed, deadline=deadline)
-        except OutOfTimeError as stop:
-            print(stop, file=sys.stderr)
-            return 1
-        except TrainingError as error:
-            failed += 1
-            print(f"{job.row.id}: {error}", file=sys.stderr)
-            continue
-        records.claim(run.record, job.path)
-        print(run.record, flush=True)
-    return int(bool(failed))
+    if together == 1:
+        done = (_train(j.report, j.row.id, j.seed, j.path, deadline) for j in missing)
+    else:
+        done = _side_by_side(missing, deadline, together)
+    return int(not _all_trained(done))
+
+
+def _all_trained(outcomes: Iterable[str]) -> bool:
+    """Print each outcome as it comes; a row that failed does not keep the others from training."""
+    fine = True
+    for outcome in outcomes:
+        fine = fine and not outcome
+        if outcome:
+            print(outcome, file=sys.stderr)
+        if OUT_OF_TIME in outcome:
+            break
+    return fine
+
+
+def _train(report: Report, row: str, seed: int, path: Path, deadline: float | None) -> str:
+    """Train one record and write it; what went wrong, or nothing."""
+    if deadline is not None and time.monotonic() > deadline:
+        return f"out of time before {row}; {OUT_OF_TIME}"
+    try:
+        run = report.train(row, seed, deadline=deadline)
+    except OutOfTimeError as stop:
+        return f"{stop}; {OUT_OF_TIME}"
+    except TrainingError as error:
+        return f"{row}: {error}"
+    records.claim(run.record, path)
+    print(run.record, flush=True)
+    return ""
+
+
+def _side_by_side(jobs: list[Job], deadline: float | None, together: int) -> Iterator[str]:
+    """Processes of their own, started afresh: a GPU is not shared across a fork."""
+    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", TOGETHER)}
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // together)))
+    os.environ[TOGETHER] = str(together)
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(together, mp_context=context) as pool:
+            waiting = [
+                pool.submit(_train_apart, j.report.study.name, j.report.parameters, j.row.id,
+                            j.seed, j.path, deadline)
+                for j in jobs
+            ]  # fmt: skip
+            try:
+                yield from (future.result() for future in as_completed(waiting))
+            finally:
+                pool.shutdown(cancel_futures=True)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _train_apart(name: str, parameters: dict, *rest: Any) -> str:
+    return _train(Report(name, **parameters), *rest)
 
 
 def _studies(targets: Sequence[str]) -> list[str]:
@@ -96,11 +153,26 @@ def _wanted(job: Job, targets: Sequence[str], optional: bool) -> bool:
     return bool(chosen) and (optional or not job.row.optional)
 
 
-def _cost(job: Job) -> str:
-    from labkit import models
+def _print_costs(jobs: list[Job], together: int) -> None:
+    """The matrix with its estimates, and what they come to."""
+    costs = [_cost(job) for job in jobs]
+    for job, cost in zip(jobs, costs, strict=True):
+        print(
+            f"{job.row.id:<10} seed {job.seed} {cost.images:>12,} images {cost.flop / 1e15:>9.4f}"
+            f" PFLOP {_time(cost.seconds):>8} {cost.memory_mb:>8,.0f} MB  {job.row.title}"
+        )
+    seconds, flop = sum(c.seconds for c in costs), sum(c.flop for c in costs)
+    if jobs:
+        target = pick_device(jobs[0].report.device).type
+        print(
+            f"about {_time(seconds)} in all on this {target}, {flop / 1e15:,.1f} PFLOP; at most"
+            f" {together * max(c.memory_mb for c in costs):,.0f} MB beside the data sets"
+        )
 
-    size, classes = job.report.data.shape[-1], len(job.report.data.classes)
-    net = models.build(job.recipe.model, classes=classes, size=size, **job.recipe.options)
-    work = models.summary(net, (3, size, size)).multiply_adds
-    images = job.recipe.epochs * (job.recipe.train_size or len(job.report.data.train))
-    return f"{job.recipe.epochs:>4} epochs  {6e-15 * work * images:9.4f} PFLOP  {job.row.title}"
+
+def _time(seconds: float) -> str:
+    return clock(seconds) if seconds < 360_000 else f"{seconds / 3600:,.0f} h"
+
+
+def _cost(job: Job) -> Cost:
+    return estimate(job.recipe, job.report.data, pick_device(job.report.device))

@@ -1,6 +1,8 @@
 """The command line: listings other tools read, and a sentence for every bad input."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -61,6 +63,8 @@ def test_train_and_sweep_write_each_record_once(home, capsys, monkeypatch):
     out = home / "records"
     sweep = ("sweep", "002-M1", "--preset", "smoke", "--epochs", 1, "--seeds", 2, "--out", out)
     assert run(*sweep, "--dry-run") == 0
+    assert re.search(r"002-M1 +seed 1 +4,000 images +0.0004 PFLOP +0:\d\d +\d+ MB  MNIST net",
+                     capsys.readouterr().out)  # fmt: skip
     assert not out.exists()
     assert run(*sweep) == 0
     found = records.recorded("keras_vs_mbn", preset="smoke", folder=out)
@@ -83,6 +87,30 @@ def test_a_sweep_stops_at_its_deadline_and_goes_on(home, monkeypatch):
     assert not out.exists()
     assert run(*sweep) == 0
     assert len(records.recorded(folder=out)) == 1
+
+
+@pytest.mark.slow
+def test_a_sweep_side_by_side_earns_the_same_numbers(home, capfd, monkeypatch):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    sweep = ("sweep", "002-M1", "--preset", "smoke", "--epochs", 1, "--train-size", 500)
+    alone, together = home / "alone", home / "together"
+    assert run(*sweep, "--out", alone) == 0
+    assert run(*sweep, "--seeds", 2, "--fresh", "--out", together, "-j", 2) == 0
+    assert "TOGETHER" not in " ".join(os.environ)
+    assert len(capfd.readouterr().out.splitlines()) > 2
+    (one,), two = (records.recorded(folder=folder) for folder in (alone, together))
+    assert [record.recipe.seed for record in two] == [0, 1]
+    assert two[0]["test"] == one["test"]
+    assert [record["device"].get("together") for record in (one, *two)] == [None, 2, 2]
+
+
+def test_side_by_side_stops_at_the_deadline_too(home, monkeypatch):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    sweep = ("sweep", "002-M1", "--preset", "smoke", "--out", home / "out")
+    assert run(*sweep, "-j", 2, "--minutes", 0.0001) == 1
+    assert run(*sweep, "-j", 0) == 2
+    assert not (home / "out").exists()
 
 
 @pytest.mark.faults(28)
