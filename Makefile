@@ -8,6 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+KERAS := .venv-keras
 
 .PHONY: book test lab bench clean
 .DELETE_ON_ERROR:
@@ -22,8 +23,8 @@ test: $(READY)
 lab: $(READY)
 	@$(BIN)/python -m jupyterlab --ServerApp.root_dir=notebooks
 
-bench: $(READY)
-	@$(BIN)/python -m labkit bench
+bench: $(READY) $(KERAS)/.ready
+	@$(BIN)/python -m labkit bench --keras $(KERAS)/bin/python
 
 clean:
 	rm -rf book/_build .pytest_cache .ruff_cache .hypothesis
@@ -39,4 +40,10 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[book,dev]'
+	@touch $@
+
+$(KERAS)/.ready: benchmarks/keras-requirements.txt $(READY)
+	@echo "setting up $(KERAS), which has TensorFlow to compare with"
+	@$(PYTHON) -m venv $(KERAS)
+	@$(BIN)/uv pip install --quiet --python $(KERAS)/bin/python -r $<
 	@touch $@

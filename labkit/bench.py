@@ -1,38 +1,46 @@
-"""How fast labkit trains: against the loop students write, and against the bare network.
+"""How fast labkit trains: against a student's loop, the bare network, and Keras.
 
-Each network is timed three ways in turn, several rounds over, and the medians are compared, so
-that a machine that slows down slows all three:
+Each network is timed several ways in turn, several rounds over, and the medians are compared, so
+that a machine that slows down slows them all:
 
 - `student`: a DataLoader with two workers, PIL transforms, fp32, a loss read every step;
 - `labkit`: `labkit.train.optimise`, as every record is made;
-- `bare`: one fixed batch through the same update, with no data behind it. Nothing can be faster.
+- `bare`: one fixed batch through the same update, with no data behind it. Nothing can be faster;
+- `eager`, on a GPU: `bare` without the CUDA graph;
+- `keras`, where a Python with TensorFlow is given: Keras's own `fit` on report 002's two networks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from labkit import records, train
+from labkit import cost, models, records, train
 from labkit.checkpoint import Checkpoint
 from labkit.data import Split
 from labkit.device import device_card, pick_device, use_bf16
+from labkit.parameters import InputError
 from labkit.recipe import Recipe
 
-TARGETS = {"student": 3.0, "bare": 0.95}  # labkit's speed over theirs
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+# labkit's speed over theirs; Keras's depends on the network
+TARGETS = {"student": 3.0, "bare": 0.95}
+KERAS = {"mnist_net": 1.3, "mbn": 3.0}
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
 
 
 @dataclass(frozen=True)
@@ -78,29 +86,48 @@ CASES = (
 
 
 def bench(
-    names: list[str] | None = None, *, rounds: int = 3, device: str = "auto", scale: float = 1.0
+    names: list[str] | None = None,
+    *,
+    rounds: int = 3,
+    device: str = "auto",
+    scale: float = 1.0,
+    keras: str | None = None,
 ) -> dict[str, Any]:
-    """Time every case, print a line each, write the results; images per second throughout."""
+    """Time every case, print a line each, write the results; images per second throughout.
+
+    `keras` is a Python that has TensorFlow; without one that comparison is left out, and said so.
+
+    Raises:
+        InputError: that Python cannot run Keras.
+    """
     target = pick_device(device)
     bf16 = use_bf16("auto", target)
     card = device_card(target, bf16)
+    peak = cost.speed(target, bf16)[0]
     print(f"{card['name']}, {card['threads']} threads, {card['precision']}; images per second")
-    print(
-        f"{'model':<20} {'student':>9} {'labkit':>9} {'bare':>9}   {'x student':>9} {'of bare':>8}"
-    )
+    if not keras:
+        print("not compared with Keras: give a Python with TensorFlow, --keras PYTHON")
     lines = []
     for case in CASES:
         if names and case.model not in names:
             continue
         split = _random_images(case, target, scale)
         ways = {"student": _student, "labkit": _labkit, "bare": _bare}
-        speeds: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(rounds):
-            for way, run in ways.items():
-                speeds[way].append(run(case, split, target, bf16))
-        lines.append(_line(case, speeds))
+        if target.type == "cuda":
+            ways["eager"] = _eager
+        with contextlib.ExitStack() as stack:
+            if keras and case.model in KERAS:
+                ways["keras"] = stack.enter_context(
+                    _keras(keras, case, len(split), card["threads"])
+                )
+            speeds: dict[str, list[float]] = {way: [] for way in ways}
+            for _ in range(rounds):
+                for way, run in ways.items():
+                    speeds[way].append(run(case, split, target, bf16))
+        lines.append(_line(case, speeds, peak))
+        print(*_told(lines[-1]), sep="\n", flush=True)
     results = {"device": card, "versions": records.versions(), "created": records.now(),
-               "rounds": rounds, "targets": TARGETS, "cases": lines}  # fmt: skip
+               "rounds": rounds, "peak_flops": peak, "cases": lines}  # fmt: skip
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{target.type}.json"
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -108,18 +135,74 @@ def bench(
     return results
 
 
-def _line(case: Case, speeds: dict[str, list[float]]) -> dict[str, Any]:
+def _line(case: Case, speeds: dict[str, list[float]], peak: float) -> dict[str, Any]:
+    """What is kept of one case: every round, the medians, the ratios with their targets."""
     median = {way: statistics.median(values) for way, values in speeds.items()}
-    ratios = {way: median["labkit"] / median[way] for way in TARGETS}
-    met = {way: ratios[way] >= TARGETS[way] for way in TARGETS}
-    print(
-        f"{case.model:<20} {median['student']:>9,.0f} {median['labkit']:>9,.0f}"
-        f" {median['bare']:>9,.0f}   {ratios['student']:>9.2f} {ratios['bare']:>8.2f}"
-        f"   {'' if all(met.values()) else 'short of the target'}",
-        flush=True,
+    targets = TARGETS | ({"keras": KERAS[case.model]} if "keras" in median else {})
+    flops = 6 * _multiply_adds(case) * median["labkit"]
+    return {
+        "model": case.model,
+        "batch": case.batch,
+        "size": case.size,
+        "speeds": speeds,
+        "median": median,
+        "ratios": {way: median["labkit"] / median[way] for way in median if way != "labkit"},
+        "targets": targets,
+        "flops": flops,
+        "share_of_peak": flops / peak,
+    }
+
+
+def _told(line: dict[str, Any]) -> Iterator[str]:
+    """A case in words: one line for each comparison, with its target."""
+    median = line["median"]
+    yield (
+        f"{line['model']}, batch {line['batch']}: labkit {median['labkit']:,.0f},"
+        f" {line['flops'] / 1e12:.3f} TFLOP/s, {100 * line['share_of_peak']:.0f} % of a large"
+        " matrix product's"
     )
-    return {"model": case.model, "batch": case.batch, "size": case.size, "speeds": speeds,
-            "median": median, "ratios": ratios, "met": met}  # fmt: skip
+    for way, ratio in line["ratios"].items():
+        target = line["targets"].get(way)
+        verdict = "" if target is None else (
+            f"  target {target:.2f}: {'met' if ratio >= target else 'MISSED'}"
+        )  # fmt: skip
+        yield f"  {ratio:6.2f} x {way:<8} {median[way]:>9,.0f}{verdict}"
+
+
+def _multiply_adds(case: Case) -> int:
+    with torch.device("meta"):
+        net = models.build(case.model, classes=case.classes, size=case.size)
+    return models.summary(net, (3, case.size, case.size)).multiply_adds
+
+
+@contextlib.contextmanager
+def _keras(python: str, case: Case, images: int, threads: int) -> Iterator[Callable[..., float]]:
+    """Another Python that trains one of Keras's networks for an epoch whenever it is called."""
+    script = str(BENCHMARKS / "keras_fit.py")
+    words = [python, script, case.model, str(case.batch), str(images), str(threads)]
+    pipe = subprocess.PIPE
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        try:
+            started = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=log, text=True)
+        except OSError as error:
+            raise InputError(f"cannot run {python}: {error.strerror}") from error
+        with started as process:
+
+            def answer() -> str:
+                line = process.stdout.readline().strip()
+                if not line:
+                    log.seek(0)
+                    said = log.read().strip().splitlines() or ["it ended without a word"]
+                    raise InputError(f"Keras does not run: {said[-1]}")
+                return line
+
+            def epoch(*_: object) -> float:
+                process.stdin.write("\n")
+                process.stdin.flush()
+                return float(answer())
+
+            answer()  # it is ready
+            yield epoch
 
 
 def _random_images(case: Case, device: torch.device, scale: float) -> Split:
@@ -143,14 +226,26 @@ def _labkit(case: Case, split: Split, device: torch.device, bf16: bool) -> float
 
 
 def _bare(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
-    net = _net(case, device).train()
-    optimizer = train.make_optimizer(net, case.recipe)
+    net, optimizer = _made(case, device)
+    return _fixed_batch(case, split, device, train.make_update(net, optimizer, case.recipe, bf16))
+
+
+def _eager(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
+    net, optimizer = _made(case, device)
+
+    def update(x: Tensor, y: Tensor, lr: float) -> Tensor:
+        return train.train_step(net, optimizer, x, y, lr, 0.0, bf16)
+
+    return _fixed_batch(case, split, device, update)
+
+
+def _fixed_batch(case: Case, split: Split, device: torch.device, update: Callable) -> float:
     x = split.images[: case.batch].float().div(255).contiguous(memory_format=torch.channels_last)
     y = split.labels[: case.batch]
 
     def epoch() -> None:
         for _ in range(len(split) // case.batch):
-            train.train_step(net, optimizer, x, y, case.lr, 0.0, bf16)
+            update(x, y, case.lr)
 
     return len(split) / _seconds(epoch, device)
 
@@ -195,6 +290,11 @@ def _student(case: Case, split: Split, device: torch.device, bf16: bool) -> floa
 def _net(case: Case, device: torch.device) -> nn.Module:
     net = train.build(case.recipe, case.classes, case.size)
     return net.to(device, memory_format=torch.channels_last)
+
+
+def _made(case: Case, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
+    net = _net(case, device).train()
+    return net, train.make_optimizer(net, case.recipe)
 
 
 def _seconds(epoch: Callable[[], None], device: torch.device) -> float:

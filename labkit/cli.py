@@ -124,11 +124,12 @@ def parser() -> argparse.ArgumentParser:
 
     command("check", check, "verify the committed records against today's code")
 
-    new = command("bench", run_bench, "time training against a student's loop and the bare network")
+    new = command("bench", run_bench, "time training against a student's loop, Keras, and the net")
     new.add_argument("models", nargs="*", help="of the cases (default: all)")
     new.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
     new.add_argument("--device", default="auto", help="auto, cpu or cuda")
     new.add_argument("--scale", type=float, default=1.0, help="images a round, as a share of usual")
+    new.add_argument("--keras", metavar="PYTHON", help="a Python with TensorFlow, to compare with")
 
     data = commands.add_parser("data", help="the data sets on this machine").add_subparsers(
         required=True, metavar="COMMAND"
@@ -297,6 +298,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
         rounds=arguments.rounds,
         device=arguments.device,
         scale=arguments.scale,
+        keras=arguments.keras,
     )
     return 0
 

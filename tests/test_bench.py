@@ -1,8 +1,10 @@
 import json
+import sys
 
 import pytest
 
-from labkit import bench
+from labkit import bench, models
+from labkit.parameters import InputError
 
 
 @pytest.mark.slow
@@ -15,7 +17,52 @@ def test_a_benchmark_times_three_ways_and_keeps_every_round(tmp_path, monkeypatc
     assert set(case["speeds"]) == {"student", "labkit", "bare"}
     assert all(len(values) == 2 and min(values) > 0 for values in case["speeds"].values())
     assert case["ratios"]["bare"] == case["median"]["labkit"] / case["median"]["bare"]
-    assert "mnist_net" in capsys.readouterr().out
+    table = models.summary(models.build("mnist_net", classes=100), (3, 32, 32))
+    assert case["flops"] == 6 * table.multiply_adds * case["median"]["labkit"]
+    assert 0 < case["share_of_peak"] < 1.5
+    out = capsys.readouterr().out
+    assert "mnist_net" in out
+    assert "not compared with Keras" in out
+    verdict = "met" if case["ratios"]["student"] >= 3 else "MISSED"
+    assert f"target 3.00: {verdict}" in out
+
+
+RIVAL = """
+import sys
+print("ready", flush=True)
+for _ in sys.stdin:
+    print(1000.0 if sys.argv[1:] == ["mnist_net", "256", "512", "3"] else 0.0, flush=True)
+"""
+
+
+def test_keras_answers_from_a_python_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "BENCHMARKS", tmp_path)
+    (tmp_path / "keras_fit.py").write_text(RIVAL, encoding="utf-8")
+    with bench._keras(sys.executable, bench.CASES[0], 512, 3) as epoch:
+        assert [epoch(), epoch()] == [1000.0, 1000.0]
+
+
+def test_a_python_without_keras_is_refused_with_its_own_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "BENCHMARKS", tmp_path)
+    (tmp_path / "keras_fit.py").write_text("import no_such_keras", encoding="utf-8")
+    with (
+        pytest.raises(InputError, match="No module named 'no_such_keras'"),
+        bench._keras(sys.executable, bench.CASES[0], 512, 1),
+    ):
+        pass
+    with (
+        pytest.raises(InputError, match="cannot run"),
+        bench._keras(str(tmp_path / "nothing"), bench.CASES[0], 512, 1),
+    ):
+        pass
+
+
+def test_keras_has_the_networks_that_are_compared():
+    source = (bench.BENCHMARKS / "keras_fit.py").read_text(encoding="utf-8")
+    for model in bench.KERAS:
+        net = models.build(model, classes=100)
+        assert f'"{model}"' in source
+        assert f"{models.summary(net, (3, 32, 32)).parameters:_}" in source
 
 
 def test_every_case_is_a_model_that_can_be_built():
