@@ -122,7 +122,8 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--preset", default="smoke", help="smoke (default), lesson or full")
     new.add_argument("--allow-stale", action="store_true", help="mark stale records, do not fail")
 
-    command("check", check, "verify the committed records against today's code")
+    new = command("check", check, "verify the committed records against today's code")
+    new.add_argument("--readme", action="store_true", help="and write the README's table from them")
 
     new = command("bench", run_bench, "time training against a student's loop, Keras, and the net")
     new.add_argument("models", nargs="*", help="of the cases (default: all)")
@@ -283,7 +284,12 @@ def make_book(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> int:
     from labkit.freshness import check_records
 
-    return check_records()
+    code = check_records()
+    if arguments.readme:
+        from labkit.publish import update_readme
+
+        update_readme()
+    return code
 
 
 def run_bench(arguments: argparse.Namespace) -> int:

@@ -124,6 +124,66 @@ def results(found: Iterable[Record], stale: Mapping[str, str], shown: Collection
     return "\n\n".join(parts)
 
 
+def summary(found: Iterable[Record]) -> str:
+    """The README's table: each printed row that has a record, and its test accuracy."""
+    found, rows = list(found), []
+    for study in REPORTS.values():
+        full, lesson = (
+            records.by_row(r for r in found if (r["report"], r["preset"]) == (study.name, preset))
+            for preset in ("full", "lesson")
+        )
+        titles = {r.id: r.title for r in study.rows if not r.optional and {r.id} & {*full, *lesson}}
+        table = compare.table(titles, lesson, full, compare.published(report=study.id))
+        table = table[table["metric"] == "test top-1"]
+        shown = table.drop_duplicates("row")[
+            ["row", "title", "published", "recorded at full", "this run"]
+        ]
+        rows += shown.itertuples(index=False)
+    return markdown(["row", "", "published", "recorded at full", "recorded at lesson"], rows)
+
+
+def benchmarks(folder: Path) -> str:
+    """What `labkit bench` last measured on each kind of device, from its files in `folder`."""
+    paths = sorted(folder.glob("*.json"))
+    parts = [_benchmark(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return "\n\n".join(parts) or "Nothing has been measured yet."
+
+
+def _benchmark(measured: Mapping[str, Any]) -> str:
+    device, versions = measured["device"], measured["versions"]
+    ways = [w for w in ("student", "keras", "labkit", "bare", "eager")
+            if any(w in case["median"] for case in measured["cases"])]  # fmt: skip
+    head = ["network", "batch", *(f"{way}, images/s" for way in ways), "TFLOP/s", "of the peak"]
+    speeds = [
+        [
+            f"`{case['model']}`", case["batch"],
+            *(f"{case['median'][way]:,.0f}" if way in case["median"] else "" for way in ways),
+            f"{case['flops'] / 1e12:.2f}", f"{100 * case['share_of_peak']:.0f} %",
+        ]
+        for case in measured["cases"]
+    ]  # fmt: skip
+    targets = [
+        [
+            f"`{case['model']}`", way, f"{case['ratios'][way]:.2f}", f"{target:.2f}",
+            "met" if case["ratios"][way] >= target else "**missed**",
+        ]
+        for case in measured["cases"]
+        for way, target in case["targets"].items()
+    ]  # fmt: skip
+    threads = f"{device['threads']} threads, " if device["type"] == "cpu" else ""
+    return "\n\n".join(
+        [
+            f"## {device['name']}, {threads}{device['precision']}",
+            f"Medians of {measured['rounds']} rounds on {measured['created'][:10]} with torch"
+            f" {versions['torch']}. The peak is what one large matrix product reaches in the same"
+            f" process: {measured['peak_flops'] / 1e12:.2f} TFLOP/s.",
+            markdown(head, speeds, head[1:]),
+            "How many times as fast labkit is:",
+            markdown(["network", "as", "ratio", "target", ""], targets, ["ratio", "target"]),
+        ]
+    )
+
+
 def markdown(head: list[str], rows: Iterable[Iterable[Any]], numbers: Collection[str] = ()) -> str:
     """A table; the columns named in `numbers` stand at the right."""
     lines = [head, ["-:" if name in numbers else "-" for name in head], *rows]

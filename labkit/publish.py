@@ -37,6 +37,7 @@ REQUESTS = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["'](?:https?:)?//[^"']*"""
     r"""|<link\b(?=[^>]*rel=["'](?:stylesheet|preload|icon)["'])[^>]*href=["'](?:https?:)?//[^"']*"""
 )
+MARKS = "<!-- made by labkit check --readme -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,8 @@ def _site_key(sources: list[Path], build: Path, root: Path, allow_stale: bool) -
     book_files = [p for p in _tree(root / "book") if build not in p.parents]
     notes = [build / "executed" / f"{source.stem}.json" for source in sources]
     library = [path for path in _tree(root / "labkit") if path.suffix in (".py", ".csv")]
-    parts = _contents([*book_files, *sources, *notes, *library], root)
+    measured = sorted((root / "benchmarks" / "results").glob("*.json"))
+    parts = _contents([*book_files, *sources, *notes, *library, *measured], root)
     return _digest("\n".join([*parts, *_versions(BUILDERS), str(allow_stale), repository(root)]))
 
 
@@ -202,6 +204,7 @@ def _stage(sources: list[Path], build: Path, root: Path, results: str) -> None:
         notebooks.write(stage / "notebooks" / source.name, page)
     made = {"results": results, "parameters": pages.parameter_table()}
     made["reports"] = pages.report_list(sources)
+    made["benchmarks"] = pages.benchmarks(root / "benchmarks" / "results")
     for name, text in made.items():
         files.write_atomic(stage / "book" / "generated" / f"{name}.md", text + "\n")
     from labkit import gallery  # needs torch, and seconds: only for a new site
@@ -212,6 +215,15 @@ def _stage(sources: list[Path], build: Path, root: Path, results: str) -> None:
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["sphinx"]["config"]["html_theme_options"] |= _links(repository(root))
     files.write_atomic(config, yaml.safe_dump(settings, sort_keys=False))
+
+
+def update_readme(root: Path = ROOT) -> None:
+    """Put the table of today's records between the README's two marks."""
+    path = root / "README.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    table = pages.summary(records.recorded(folder=root / "book" / "records"))
+    files.write_atomic(path, f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
 
 
 def repository(root: Path) -> str:

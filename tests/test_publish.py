@@ -148,6 +148,38 @@ def test_the_parameter_table_is_the_contract():
     assert "| `seeds` | int | `1` | a whole number from 1 to 100 |" in table
 
 
+def test_the_readme_shows_todays_records(tmp_path):
+    """Fails when a record was added: `labkit check --readme` writes the table anew."""
+    shutil.copytree(publish.ROOT / "book" / "records", tmp_path / "book" / "records")
+    readme = (publish.ROOT / "README.md").read_text(encoding="utf-8")
+    head, _, rest = readme.partition(publish.MARKS[0])
+    empty = head + "".join(publish.MARKS) + rest.partition(publish.MARKS[1])[2]
+    (tmp_path / "README.md").write_text(empty, encoding="utf-8")
+    publish.update_readme(tmp_path)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == readme
+    assert "002-M1" in readme
+
+
+def test_the_benchmarks_are_shown_as_measured(tmp_path):
+    assert pages.benchmarks(tmp_path) == "Nothing has been measured yet."
+    case = {
+        "model": "mbn", "batch": 64, "median": {"student": 10.0, "labkit": 60.0, "bare": 61.0},
+        "ratios": {"student": 6.0, "bare": 60 / 61}, "targets": {"student": 3.0, "bare": 0.99},
+        "flops": 6.5e11, "share_of_peak": 0.5,
+    }  # fmt: skip
+    measured = {
+        "device": {"type": "cpu", "name": "Some CPU", "threads": 2, "precision": "bf16"},
+        "versions": {"torch": "2.15.0"}, "created": "2026-11-21T10:00:00Z", "rounds": 3,
+        "peak_flops": 1.3e12, "cases": [case],
+    }  # fmt: skip
+    (tmp_path / "cpu.json").write_text(json.dumps(measured), encoding="utf-8")
+    text = pages.benchmarks(tmp_path)
+    assert "## Some CPU, 2 threads, bf16" in text
+    assert "| `mbn` | 64 | 10 | 60 | 61 | 0.65 | 50 % |" in text
+    assert "| `mbn` | student | 6.00 | 3.00 | met |" in text
+    assert "| `mbn` | bare | 0.98 | 0.99 | **missed** |" in text
+
+
 def test_results_of_no_records_says_so():
     text = pages.results([], {})
     for study in REPORTS.values():
