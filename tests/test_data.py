@@ -366,17 +366,21 @@ def an_ordinary_user():
 
 
 @pytest.mark.faults(10)
-def test_a_prepared_read_only_folder_can_be_read(place, monkeypatch):
-    forge.cifar_folder(place, "cifar10")
+def test_a_prepared_read_only_folder_can_be_read(monkeypatch):
     with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
         Path(folder).chmod(0o755)
+        place = Path(folder, "downloads")
+        place.mkdir()
         monkeypatch.setenv("LABKIT_DATA", str(Path(folder, "data")))
+        forge.cifar_folder(place, "cifar10")
         data.add("cifar10", place)
+        data.load("cifar10")  # imports what it needs while that can be read
+        forge.cifar_folder(place, "cifar100")
         data.data_home().chmod(0o555)
         with an_ordinary_user():
             assert len(data.load("cifar10").test) == 10
             with pytest.raises(DataError, match=r"cannot write .*denied.*; set LABKIT_DATA"):
-                data.get("cifar100")
+                data.add("cifar100", place)
 
 
 def damage(path, how):
