@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from labkit import compare, device, hierarchy, parameters, records, train
+from labkit import compare, cost, device, hierarchy, parameters, records, train
 from labkit.data import Data, Split, available, load
 from labkit.parameters import InputError
 from labkit.recipe import Recipe
@@ -42,7 +42,20 @@ class Report:
         ]
         if not data.complete and not data.synthetic:
             lines.append(f"        a subset: the published set has {data.published[0]:,} images")
+        if device.pick_device(self.device).type == "cpu":
+            chosen = "device=cpu" if self.device == "cpu" else "no GPU here"
+            lines.append(f"time    {chosen}: about {self._expected()} on this processor")
         return "\n".join(lines)
+
+    def _expected(self) -> str:
+        """How long all rows of the preset take, in words."""
+        if self.preset == "smoke":  # made to; what its tiny runs take is not arithmetic
+            return "a minute"
+        target = device.pick_device(self.device)
+        recipes = [self.recipe(row.id) for row in self.rows]
+        one = sum(cost.estimate(recipe, self.data, target).seconds for recipe in recipes)
+        minutes = one * self.parameters["seeds"] / 60
+        return f"{minutes:,.0f} minutes" if minutes < 90 else f"{minutes / 60:,.0f} hours"
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         """The text, and beside it what the book's provenance box tells: data and device."""

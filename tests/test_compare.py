@@ -221,6 +221,18 @@ def test_within_allows_the_tolerance_and_then_the_noise():
     assert judge(claim, seeds(A, 0.80, 0.801, 0.802)).verdict == "fails"
 
 
+@pytest.mark.parametrize(
+    "other", [{"preset": "lesson"}, {"data": forged(A)["data"] | {"complete": False}}]
+)
+def test_another_budget_can_neither_meet_nor_miss_a_printed_accuracy(other):
+    claim, exact = compare.within(A, 0.92, 0.01), compare.within(A, 5, 0, metric="parameters")
+    for value in (0.915, 0.3):
+        found = judge(claim, [forged(A, top1=value, **other)])
+        assert found.verdict == "undecided"
+        assert "budget" in found.evidence or "subset" in found.evidence
+    assert judge(exact, [forged(A, **other)]).verdict == "fails"  # a count needs no training
+
+
 def test_below_compares_two_metrics_of_the_same_runs():
     claim = compare.below(A, "val_top1", "test_top1")
     assert judge(claim, seeds(A, 0.5)).verdict == "holds"

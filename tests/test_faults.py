@@ -8,6 +8,7 @@ import ast
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -363,6 +364,9 @@ def test_a_gpu_that_is_not_there_is_refused_by_every_entrance(capsys):
     with pytest.raises(lk.InputError, match="no GPU"):
         lk.report("keras_vs_mbn", device="cuda")
     assert lk.fit(SHORT).record["device"]["type"] == "cpu"  # auto
+    assert "no GPU here: about a minute" in repr(lk.report("keras_vs_mbn"))
+    told = repr(lk.report("keras_vs_mbn", preset="lesson", data="synthetic"))
+    assert re.search(r"no GPU here: about \d+ (minutes|hours) on this processor", told)
 
 
 @pytest.mark.faults(33)

@@ -55,8 +55,10 @@ def judge(claim: Claim, records: Rows, *, spread: float = SPREAD) -> Verdict:
         return Verdict(NOT_RUN, f"There is no {label(claim.metric)} of {_and(missing)} here.")
     verdict, evidence = JUDGES[claim.kind](claim, records, spread)
     used = [record for row in claim.rows for record in records[row]]
-    synthetic = any(record["data"]["synthetic"] for record in used)
-    return Verdict(verdict, f"{evidence} {_caveat(used)}".strip(), synthetic)
+    synthetic, caveat = any(record["data"]["synthetic"] for record in used), _caveat(used)
+    if caveat and claim.kind == "within" and claim.metric not in EXACT:
+        verdict = UNDECIDED  # other data or another budget cannot meet or miss a printed accuracy
+    return Verdict(verdict, f"{evidence} {caveat}".strip(), synthetic)
 
 
 def verdicts(claims: Iterable[Claim], records: Rows) -> pd.DataFrame:
