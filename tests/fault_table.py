@@ -1,6 +1,6 @@
 """The page of faults: faults.csv and the marks on the tests, made into one table.
 
-python tests/fault_table.py     writes book/faults.md
+Run as `python tests/fault_table.py`, it writes book/faults.md.
 """
 
 from __future__ import annotations
