@@ -8,6 +8,7 @@ and from how fast this machine multiplies and moves memory, which takes half a s
 from __future__ import annotations
 
 import functools
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from labkit.data.augment import passes
 from labkit.data.partitions import PARTITIONS
 from labkit.device import use_bf16
 from labkit.evaluate import BATCH
+from labkit.parameters import InputError
 from labkit.recipe import Recipe
 
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum
@@ -72,7 +74,7 @@ def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
         parts += [(h.model, h.options, n, epochs, n / classes) for n in groups]
     costs = []
     for model, options, outputs, epochs, share in parts:
-        net = examine(model, tuple(sorted(options.items())), outputs, size, bf16)
+        net = examine(model, json.dumps(options), outputs, size, bf16)
         images = epochs * given * len(passes(recipe.augment)) * share
         flop = 2 * TRAINING * net.multiply_adds * images
         rate, bandwidth = speed(device, bf16)
@@ -87,10 +89,17 @@ def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
 
 
 @functools.lru_cache(maxsize=256)
-def examine(model: str, options: tuple, classes: int, size: int, bf16: bool) -> Net:
-    """Count what a network of `labkit.models` holds; `options` are sorted pairs."""
-    with torch.device("meta"):
-        net = models.build(model, classes=classes, size=size, **dict(options))
+def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Net:
+    """Count what a network of `labkit.models` holds; `options` are JSON.
+
+    Raises:
+        InputError: no such model or option.
+    """
+    try:
+        with torch.device("meta"):
+            net = models.build(model, classes=classes, size=size, **json.loads(options))
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
     table = models.summary(net, (3, size, size))
     width = 2 if bf16 else 4
     few, more = (_kept(net.train(), n, size, width) for n in (2, 3))

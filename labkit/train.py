@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 import sys
@@ -116,13 +117,13 @@ def fit(
     checkpoint = Checkpoint(folder, every=checkpoint_every, recipe=recipe.to_json())
     train, validation = data.holdout(recipe.validation, recipe.train_size, recipe.seed)
     test = test_split(recipe, data).to(target)
-    mark = fingerprint(recipe, data.shape, len(data.classes))
-    checkpoint.prepare()
     with (
         own_randomness(target, deterministic=recipe.deterministic),
         watch_memory(recipe, data, target),
     ):
+        checkpoint.prepare()
         net = build(recipe, len(data.classes), data.shape[-1])
+        mark = fingerprint(recipe, data.shape, len(data.classes), copy.deepcopy(net))
         net.to(target, memory_format=torch.channels_last)
         rows = optimise(
             net,
@@ -272,8 +273,12 @@ def train_step(
     return torch.stack([loss.detach().double() * len(y), right.double(), right.new_tensor(len(y))])
 
 
-def fingerprint(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> dict[str, list]:
+def fingerprint(
+    recipe: Recipe, shape: tuple[int, int, int], classes: int, net: nn.Module | None = None
+) -> dict[str, list]:
     """What today's code makes of a recipe: initial weights and the losses of three steps.
+
+    `net` is what `build` gives, if it was built already; it is trained here.
 
     Always on the CPU, in fp32, on two fixed random images a step. Weights enter as count, sum and
     sum of squares, losses as numbers, because a digest would not survive another CPU's rounding.
@@ -282,7 +287,7 @@ def fingerprint(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> di
     images = torch.randint(0, 256, (6, *shape), generator=numbers, dtype=torch.uint8)
     split = Split(images, torch.arange(6) % classes)
     with own_randomness(torch.device("cpu"), deterministic=True):
-        net = build(recipe, classes, shape[-1]).train()
+        net = (net or build(recipe, classes, shape[-1])).train()
         weights = torch.cat([p.detach().flatten().double() for p in net.parameters()])
         marks = [len(weights), weights.sum().item(), weights.square().sum().item()]
         optimizer = make_optimizer(net, recipe)

@@ -95,9 +95,9 @@ def test_every_optimizer_has_its_states_counted():
 
 @pytest.mark.parametrize("model", models.MODELS)
 def test_every_network_can_be_examined(model):
-    net = cost.examine(model, (), 100, models.MODELS[model].size, True)
+    net = cost.examine(model, "{}", 100, models.MODELS[model].size, True)
     assert net.kept > net.widest > 0
-    half = cost.examine(model, (), 100, models.MODELS[model].size, False)
+    half = cost.examine(model, "{}", 100, models.MODELS[model].size, False)
     assert 1.4 * net.kept < half.kept <= 2 * net.kept  # indices and masks do not shrink
 
 

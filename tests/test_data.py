@@ -536,6 +536,12 @@ class TestHoldout:
         small, large = (self.rows(self.images.holdout(500, n, seed=1)[0]) for n in (1000, 4000))
         assert small < large
 
+    def test_fewer_images_than_classes_are_one_of_each_of_some(self):
+        few, more, all_of_them = (self.images.holdout(500, n, seed=1)[0] for n in (7, 30, 100))
+        assert sorted(few.labels.bincount().tolist())[-7:] == [1] * 7
+        assert [len(few), len(more), len(all_of_them)] == [7, 30, 100]
+        assert self.rows(few) < self.rows(more) < self.rows(all_of_them)
+
     def test_random_state_is_left_alone(self):
         before = torch.get_rng_state()
         self.images.holdout(500, 1000, seed=1)
@@ -545,7 +551,7 @@ class TestHoldout:
         ("validation", "train", "message"),
         [
             (50, 0, "less than one image for each of the 100 classes"),
-            (0, 99, "train_size is 99, less than one"),
+            (99, 0, "validation is 99, less than one"),
             (5000, 6000, "has 100 training images of class .* need 110 of each class"),
             (10_000, 0, "need 101 of each"),
         ],

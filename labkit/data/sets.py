@@ -90,12 +90,21 @@ class Data:
 
         The validation images leave the training set first, int(validation / classes) of each
         class; of the rest int(train_size / classes) a class are kept, or all if `train_size` is
-        0. For one seed, smaller training sets are contained in larger ones.
+        0. A `train_size` below the number of classes keeps one image of so many classes. For one
+        seed, smaller training sets are contained in larger ones.
 
         Raises:
-            InputError: more images are asked for than a class has, or fewer than one a class.
+            InputError: more images are asked for than a class has, or validation images for only
+                some of the classes.
         """
-        held, kept = self._each("validation", validation), self._each("train_size", train_size)
+        classes = len(self.classes)
+        if 0 < validation < classes:
+            raise InputError(
+                f"validation is {validation}, less than one image for each of the {classes}"
+                f" classes of {self.name}; it must be 0 or at least {classes}"
+            )
+        few = 0 < train_size < classes
+        held, kept = validation // classes, 1 if few else train_size // classes
         if not held and not kept:
             return self.train, self.train.take(torch.zeros(0, dtype=torch.int64))
         labels = self.train.labels.cpu()
@@ -111,15 +120,10 @@ class Data:
         chosen = rank >= held
         if kept:
             chosen &= rank < held + kept
+        if few:
+            order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(seed))
+            chosen &= (order < train_size)[labels].to(chosen.device)
         return self.train.take(chosen), self.train.take(rank < held)
-
-    def _each(self, name: str, images: int) -> int:
-        if 0 < images < len(self.classes):
-            raise InputError(
-                f"{name} is {images}, less than one image for each of the {len(self.classes)}"
-                f" classes of {self.name}; it must be 0 or at least {len(self.classes)}"
-            )
-        return images // len(self.classes)
 
     @staticmethod
     def _rank(labels: Tensor, counts: Tensor, seed: int) -> Tensor:

@@ -64,7 +64,7 @@ PRE = BASE.replace(model="preact_resnet34_imagenet")
 
 LESSON = {"train_size": 20_000, "test_size": 4000, "epochs": 7}
 SMALL = {"train_size": 200, "test_size": 200}
-LARGE = SMALL | {"epochs": 1}  # the large nets only show that they run
+LARGE = SMALL | {"epochs": 1, "train_size": 32}  # the large nets only show that they run
 
 
 def _control(name: str, title: str, full: Recipe, of: str, **presets: dict) -> Row:
