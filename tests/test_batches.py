@@ -74,7 +74,7 @@ def test_pixels_are_scaled_augmented_then_normalised(monkeypatch):
     seen = []
 
     def watch(images, _):
-        seen.append(images)
+        seen.append(images.clone())
         return images
 
     monkeypatch.setitem(AUGMENTS, "watch", watch)

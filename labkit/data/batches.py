@@ -55,7 +55,7 @@ def batches(
         ]
         x = images[0] if len(images) == 1 else torch.cat(images)
         if scale is not None:
-            x = (x - scale[0]) * scale[1]
+            x = x.sub_(scale[0]).mul_(scale[1])  # ours: nobody else holds these pixels
         # the pixels of a channel lie together until here: augmenting is then twice as fast
         yield x.contiguous(memory_format=memory), split.labels.index_select(0, torch.cat(parts))
 
