@@ -34,7 +34,11 @@ def home(monkeypatch, tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that need a GPU say so where there is none; the summary lists them."""
+    """The slow ones start first, so that no worker waits for another's last one.
+
+    Tests that need a GPU say so where there is none; the summary lists them.
+    """
+    items.sort(key=lambda item: not item.get_closest_marker("slow"))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -89,6 +89,14 @@ STUDY = Study(
             optional=True,
             note="control: the same optimizer and augmentation for both models",
         ),
+        Row(
+            id="002-V1",
+            title="MNIST net on all training images",
+            full=SMALL.replace(validation=0),
+            smoke=TINY,
+            optional=True,
+            note="control: nothing held out, as the report may have had it",
+        ),
         *(
             Row(
                 id=row,
