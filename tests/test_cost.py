@@ -104,7 +104,11 @@ def test_every_network_can_be_examined(model):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "batch", "optimizer"),
-    [("mnist_net", 256, "adam"), ("resnet18_cifar", 128, "sgd"), ("simplenet", 96, "adam")],
+    [
+        ("mnist_net", 256, "adam"),
+        pytest.param("resnet18_cifar", 128, "sgd", marks=pytest.mark.long),
+        pytest.param("simplenet", 96, "adam", marks=pytest.mark.long),
+    ],
 )
 def test_the_peak_is_met_within_a_fifth(model, batch, optimizer):
     size = {"train_size": 4 * batch // 100 * 100, "test_size": 500, "epochs": 1}
