@@ -41,6 +41,17 @@ def own_randomness(device: torch.device, *, deterministic: bool) -> Iterator[Non
             torch.backends.cudnn.benchmark = before[1]
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """An order of additions that does not depend on how many cores there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def pick_device(name: str) -> torch.device:
     """auto takes the first GPU where there is one.
 

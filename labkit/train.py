@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import itertools
 import math
 import sys
 import time
@@ -25,6 +26,7 @@ from labkit.data.batches import batches
 from labkit.device import (
     derive,
     device_card,
+    one_thread,
     own_randomness,
     peak_memory,
     pick_device,
@@ -39,6 +41,7 @@ from labkit.recipe import Recipe
 from labkit.records import Record
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+ROUNDING = 2e-3, 1e-2, 3e-2  # by which the losses of a fingerprint's three steps may differ
 OPTIMIZERS = {
     "sgd": functools.partial(torch.optim.SGD, fused=True),
     "adam": functools.partial(torch.optim.Adam, fused=True),
@@ -280,13 +283,14 @@ def fingerprint(
 
     `net` is what `build` gives, if it was built already; it is trained here.
 
-    Always on the CPU, in fp32, on two fixed random images a step. Weights enter as count, sum and
-    sum of squares, losses as numbers, because a digest would not survive another CPU's rounding.
+    Always on one thread of the CPU, in fp32, on two fixed random images a step. Weights enter as
+    count, sum and sum of squares, losses as numbers, because a digest would not survive another
+    CPU's rounding.
     """
     numbers = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (6, *shape), generator=numbers, dtype=torch.uint8)
     split = Split(images, torch.arange(6) % classes)
-    with own_randomness(torch.device("cpu"), deterministic=True):
+    with own_randomness(torch.device("cpu"), deterministic=True), one_thread():
         net = (net or build(recipe, classes, shape[-1])).train()
         weights = torch.cat([p.detach().flatten().double() for p in net.parameters()])
         marks = [len(weights), weights.sum().item(), weights.square().sum().item()]
@@ -301,13 +305,18 @@ def fingerprint(
 
 
 def same_fingerprint(ours: Mapping[str, list], theirs: Mapping[str, list]) -> bool:
-    """Equal within the rounding of another CPU or another order of additions."""
-    pairs = [
-        pair
-        for name in ("weights", "losses")
-        for pair in zip(ours[name], theirs[name], strict=True)
-    ]
-    return all(math.isclose(a, b, rel_tol=2e-3, abs_tol=2e-3) for a, b in pairs)
+    """Equal within the rounding of another CPU or another order of additions.
+
+    Every update lets rounding grow: Adam's first one moves a weight by the sign of its gradient,
+    however small that is. So each of the three losses is allowed more than the one before it.
+    """
+    weights = zip(ours["weights"], theirs["weights"], strict=True)
+    losses = zip(ours["losses"], theirs["losses"], itertools.cycle(ROUNDING))
+    return (
+        len(ours["losses"]) == len(theirs["losses"])
+        and all(math.isclose(a, b, rel_tol=2e-3, abs_tol=2e-3) for a, b in weights)
+        and all(math.isclose(a, b, rel_tol=share, abs_tol=2e-3) for a, b, share in losses)
+    )
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -317,6 +317,32 @@ def test_less_than_one_batch_is_refused_where_the_rest_is_dropped(home):
         lk.fit(small, device="cpu")
 
 
+@pytest.mark.faults(28)
+def test_a_fingerprint_does_not_depend_on_the_threads():
+    """Adam moves a weight by its gradient's sign, so that an order of additions can be seen."""
+    recipe = TINY.replace(model="residual_attention", optimizer="adam")
+    one = train.fingerprint(recipe, (3, 32, 32), 10)
+    torch.set_num_threads(2)
+    try:
+        assert train.fingerprint(recipe, (3, 32, 32), 10) == one
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_later_losses_of_a_fingerprint_may_differ_by_more():
+    ours = {"weights": [5, 1.0, 2.0], "losses": [2.0, 3.0, 4.0]}
+    for losses, same in (
+        ([2.0, 3.02, 4.1], True),
+        ([2.01, 3.0, 4.0], False),
+        ([2.0, 3.04, 4.0], False),
+        ([2.0, 3.0, 4.2], False),
+        ([2.0, 3.0], False),
+    ):
+        assert train.same_fingerprint(ours, ours | {"losses": losses}) == same  # fmt: skip
+    assert not train.same_fingerprint(ours, ours | {"weights": [5, 1.0, 2.01]})
+
+
 @pytest.mark.faults(31)
 def test_a_missing_gpu_is_refused_by_name():
     if torch.cuda.is_available():
