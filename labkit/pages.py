@@ -153,7 +153,7 @@ def _benchmark(measured: Mapping[str, Any]) -> str:
     device, versions = measured["device"], measured["versions"]
     ways = [w for w in ("student", "keras", "labkit", "bare", "eager")
             if any(w in case["median"] for case in measured["cases"])]  # fmt: skip
-    head = ["network", "batch", *(f"{way}, images/s" for way in ways), "TFLOP/s", "of the peak"]
+    head = ["network", "batch", *ways, "TFLOP/s", "of peak"]
     speeds = [
         [
             f"`{case['model']}`", case["batch"],
@@ -175,7 +175,7 @@ def _benchmark(measured: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             f"## {device['name']}, {threads}{device['precision']}",
-            f"Medians of {measured['rounds']} rounds on {measured['created'][:10]} with torch"
+            f"Images a second: medians of {measured['rounds']} rounds on {measured['created'][:10]} with torch"
             f" {versions['torch']}. The peak is what one large matrix product reaches in the same"
             f" process: {measured['peak_flops'] / 1e12:.2f} TFLOP/s.",
             markdown(head, speeds, head[1:]),
