@@ -175,7 +175,8 @@ def _benchmark(measured: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             f"## {device['name']}, {threads}{device['precision']}",
-            f"Images a second: medians of {measured['rounds']} rounds on {measured['created'][:10]} with torch"
+            f"Images a second: medians of {measured['rounds']} rounds on"
+            f" {measured['created'][:10]} with torch"
             f" {versions['torch']}. The peak is what one large matrix product reaches in the same"
             f" process: {measured['peak_flops'] / 1e12:.2f} TFLOP/s.",
             markdown(head, speeds, head[1:]),
