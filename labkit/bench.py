@@ -95,6 +95,8 @@ def bench(
 ) -> dict[str, Any]:
     """Time every case, print a line each, write the results; images per second throughout.
 
+    Some of the cases, or other numbers of images, replace no written results.
+
     `keras` is a Python that has TensorFlow; without one that comparison is left out, and said so.
 
     Raises:
@@ -128,6 +130,9 @@ def bench(
         print(*_told(lines[-1]), sep="\n", flush=True)
     results = {"device": card, "versions": records.versions(), "created": records.now(),
                "rounds": rounds, "peak_flops": peak, "cases": lines}  # fmt: skip
+    if names or scale != 1:
+        print("not written: the results are of all cases at their usual size")
+        return results
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{target.type}.json"
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 
@@ -11,7 +12,12 @@ from labkit.parameters import InputError
 def test_a_benchmark_times_three_ways_and_keeps_every_round(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
-    bench.bench(["mnist_net"], rounds=2, device="cpu", scale=0.1)
+    bench.bench(["mnist_net"], rounds=1, device="cpu", scale=0.1)
+    assert not list(tmp_path.iterdir())  # a part of the cases replaces nothing
+    small = dataclasses.replace(bench.CASES[0], images=512)
+    monkeypatch.setattr(bench, "CASES", (small,))
+    capsys.readouterr()
+    bench.bench(rounds=2, device="cpu")
     results = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))
     (case,) = results["cases"]
     assert set(case["speeds"]) == {"student", "labkit", "bare"}
