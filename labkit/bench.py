@@ -133,11 +133,16 @@ def bench(
     if names or scale != 1:
         print("not written: the results are of all cases at their usual size")
         return results
+    write(results, target.type)
+    return results
+
+
+def write(results: dict[str, Any], name: str) -> None:
+    """Keep results under this name in benchmarks/results."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{target.type}.json"
+    path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(f"written to {path}")
-    return results
 
 
 def _line(case: Case, speeds: dict[str, list[float]], peak: float) -> dict[str, Any]:
@@ -212,20 +217,30 @@ def _keras(python: str, case: Case, images: int, threads: int) -> Iterator[Calla
 
 def _random_images(case: Case, device: torch.device, scale: float) -> Split:
     count = max(1, round(case.images * scale / case.batch)) * case.batch
+    return random_images(count, case.size, case.classes, device)
+
+
+def random_images(count: int, size: int, classes: int, device: torch.device) -> Split:
+    """So many square images and labels without a meaning, on the device."""
     generator = torch.Generator().manual_seed(0)
-    shape = (count, 3, case.size, case.size)
-    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    labels = torch.randint(0, case.classes, (count,), generator=generator)
-    return Split(images, labels).to(device)
+    images = torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+    return Split(images, torch.randint(0, classes, (count,), generator=generator)).to(device)
 
 
 def _labkit(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
-    net = _net(case, device)
+    return images_per_second(case.recipe, split, case.classes, bf16)
+
+
+def images_per_second(recipe: Recipe, split: Split, classes: int, bf16: bool) -> float:
+    """How fast labkit trains a new network by a recipe: the rate of its last epoch."""
+    device = split.images.device
+    net = train.build(recipe, classes, split.images.shape[-1])
+    net.to(device, memory_format=torch.channels_last)
     empty = split.take(torch.zeros(0, dtype=torch.int64, device=device))
     with tempfile.TemporaryDirectory() as folder:
         rows = train.optimise(
-            net, case.recipe, split, empty, normalise=train.IMAGENET,
-            checkpoint=Checkpoint(Path(folder), every=1e9), bf16=bf16, label=case.model,
+            net, recipe, split, empty, normalise=train.IMAGENET,
+            checkpoint=Checkpoint(Path(folder), every=1e9), bf16=bf16, label=recipe.model,
         )  # fmt: skip
     return rows[-1]["images"] / rows[-1]["train_seconds"]
 

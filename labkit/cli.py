@@ -126,7 +126,10 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--readme", action="store_true", help="and write the README's table from them")
 
     new = command("bench", run_bench, "time training against a student's loop, Keras, and the net")
-    new.add_argument("models", nargs="*", help="of the cases (default: all)")
+    text = "networks of the comparison; with --rows, reports or rows (default: all)"
+    new.add_argument("names", nargs="*", help=text)
+    text = "how long each row takes at its report's own budget, from a few steps of its networks"
+    new.add_argument("--rows", action="store_true", help=text)
     new.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
     new.add_argument("--device", default="auto", help="auto, cpu or cuda")
     new.add_argument("--scale", type=float, default=1.0, help="images a round, as a share of usual")
@@ -294,13 +297,17 @@ def check(arguments: argparse.Namespace) -> int:
 
 def run_bench(arguments: argparse.Namespace) -> int:
     from labkit import bench
+    from labkit.bench_rows import bench_rows
     from labkit.parameters import InputError
 
+    if arguments.rows:
+        bench_rows(arguments.names, device=arguments.device)
+        return 0
     known = [case.model for case in bench.CASES]
-    if unknown := sorted(set(arguments.models) - set(known)):
+    if unknown := sorted(set(arguments.names) - set(known)):
         raise InputError(f"no benchmark of {unknown[0]!r}; there are {', '.join(known)}")
     bench.bench(
-        arguments.models,
+        arguments.names,
         rounds=arguments.rounds,
         device=arguments.device,
         scale=arguments.scale,

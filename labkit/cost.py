@@ -56,6 +56,36 @@ class Net:
     widest: int
 
 
+@dataclass(frozen=True)
+class Part:
+    """One network that a recipe trains: what it is, its outputs, the images it sees in all."""
+
+    model: str
+    options: dict
+    classes: int
+    images: int
+
+
+def parts(recipe: Recipe, images: int, classes: int) -> list[Part]:
+    """The networks that a recipe trains on a set of so many training images and classes.
+
+    A coarse-to-fine system has a router and a fine model for each group, which sees its share of
+    the images. Early stopping is not foreseen.
+    """
+    shown = min(recipe.train_size or images, images - recipe.validation)
+    shown *= len(passes(recipe.augment))
+    h = recipe.hierarchy
+    if not h:
+        return [Part(recipe.model, recipe.options, classes, recipe.epochs * shown)]
+    groups = [len(members) for members in PARTITIONS[h.groups].values()]
+    router = Part(recipe.model, recipe.options, len(groups), recipe.epochs * shown)
+    epochs = h.epochs or recipe.epochs
+    return [
+        router,
+        *(Part(h.model, h.options, n, round(epochs * shown * n / classes)) for n in groups),
+    ]
+
+
 def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
     """Cost of a recipe on a device, of all networks that it trains.
 
@@ -65,28 +95,25 @@ def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
     measured; neither has been held against a GPU.
     """
     bf16 = use_bf16(recipe.precision, device)
-    size, classes = data.shape[-1], len(data.classes)
-    given = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
-    parts = [(recipe.model, recipe.options, classes, recipe.epochs, 1.0)]
-    if h := recipe.hierarchy:
-        groups = [len(members) for members in PARTITIONS[h.groups].values()]
-        epochs = h.epochs or recipe.epochs
-        parts[0] = (recipe.model, recipe.options, len(groups), recipe.epochs, 1.0)
-        parts += [(h.model, h.options, n, epochs, n / classes) for n in groups]
     costs = []
-    for model, options, outputs, epochs, share in parts:
-        net = examine(model, json.dumps(options), outputs, size, bf16)
-        images = epochs * given * len(passes(recipe.augment)) * share
-        flop = 2 * TRAINING * net.multiply_adds * images
-        rate, bandwidth = speed(device, bf16)
-        seconds = flop / (REACHED * rate) + TOUCHES * net.kept * images / bandwidth
-        costs.append(Cost(flop, round(images), _memory(net, recipe, data, device), seconds))
+    for part in parts(recipe, len(data.train), len(data.classes)):
+        net = examine(part.model, json.dumps(part.options), part.classes, data.shape[-1], bf16)
+        flop = 2 * TRAINING * net.multiply_adds * part.images
+        took = part.images * seconds(net, device, bf16)
+        costs.append(Cost(flop, part.images, _memory(net, recipe, data, device), took))
     return Cost(
         flop=sum(c.flop for c in costs),
         images=sum(c.images for c in costs),
         memory_mb=max(c.memory_mb for c in costs),
         seconds=sum(c.seconds for c in costs),
     )
+
+
+def seconds(net: Net, device: torch.device, bf16: bool) -> float:
+    """About how long an image takes in training."""
+    rate, bandwidth = speed(device, bf16)
+    multiplied = 2 * TRAINING * net.multiply_adds / (REACHED * rate)
+    return multiplied + TOUCHES * net.kept / bandwidth
 
 
 @functools.lru_cache(maxsize=256)
@@ -108,8 +135,8 @@ def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Ne
     return Net(table.parameters, table.multiply_adds, more - few, widest)
 
 
-def held(device: torch.device) -> float:
-    """Megabytes that a run may still take; infinite where the system does not tell."""
+def free_memory(device: torch.device) -> float:
+    """Megabytes (10^6 bytes) that a run may still take; infinite where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / 1e6
     free = [float("inf")]

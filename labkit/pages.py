@@ -11,6 +11,7 @@ from typing import Any
 from labkit import compare, parameters, records
 from labkit.notebooks import INJECTED_TAG, Notebook
 from labkit.parameters import PARAMETERS
+from labkit.progress import clock
 from labkit.records import Record
 from labkit.reports import REPORTS, Study
 
@@ -145,7 +146,8 @@ def summary(found: Iterable[Record]) -> str:
 def benchmarks(folder: Path) -> str:
     """What `labkit bench` last measured on each kind of device, from its files in `folder`."""
     paths = sorted(folder.glob("*.json"))
-    parts = [_benchmark(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    measured = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    parts = [_benchmark(m) if "cases" in m else _row_times(m) for m in measured]
     return "\n\n".join(parts) or "Nothing has been measured yet."
 
 
@@ -187,6 +189,30 @@ def _benchmark(measured: Mapping[str, Any]) -> str:
                 targets,
                 ["ratio", "target", "bare"],
             ),
+        ]
+    )
+
+
+def _row_times(measured: Mapping[str, Any]) -> str:
+    """Seconds of every row at its own budget, as `labkit bench --rows` found them."""
+    device = measured["device"]
+    head = ["row", "", "images", "images a second", "TFLOP/s", "time"]
+    lines = [
+        [
+            line["row"], line["title"], f"{line['images']:,}",
+            f"{line['images'] / line['seconds']:,.0f}",
+            f"{line['flop'] / line['seconds'] / 1e12:.2f}", clock(line["seconds"]),
+        ]
+        for line in measured["rows"]
+    ]  # fmt: skip
+    return "\n\n".join(
+        [
+            f"## Every row at its report's own budget on {device['name']}, {device['precision']}",
+            "Extrapolated from a few timed steps of each network on"
+            f" {measured['created'][:10]} with torch {measured['versions']['torch']}; training"
+            " alone, one row after another. Rows that the reports print come to"
+            f" {clock(60 * measured['minutes'])}.",
+            markdown(head, lines, head[2:]),
         ]
     )
 

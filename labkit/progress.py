@@ -55,8 +55,10 @@ def style() -> str:
 
 
 def clock(seconds: float) -> str:
-    """3725 -> '1:02:05'."""
-    minutes, rest = divmod(round(min(seconds, 359_999)), 60)
+    """3725 -> '1:02:05'; from a hundred hours on, hours alone."""
+    if seconds >= 360_000:
+        return f"{seconds / 3600:,.0f} h"
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 

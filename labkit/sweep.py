@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,6 @@ from labkit.reports import REPORTS, find_row, find_study
 from labkit.reports.rows import Row, Study
 from labkit.study import Report
 from labkit.train import OutOfTimeError, TrainingError
-
-OUT_OF_TIME = "the same command goes on from here"
 
 
 @dataclass(frozen=True)
@@ -65,29 +63,28 @@ def run_sweep(
         done = (_train(j.report, j.row.id, j.seed, j.path, deadline) for j in missing)
     else:
         done = _side_by_side(missing, deadline, together)
-    return int(not _all_trained(done))
-
-
-def _all_trained(outcomes: Iterable[str]) -> bool:
-    """Print each outcome as it comes; a row that failed does not keep the others from training."""
-    fine = True
-    for outcome in outcomes:
-        fine = fine and not outcome
-        if outcome:
-            print(outcome, file=sys.stderr)
-        if OUT_OF_TIME in outcome:
-            break
-    return fine
+    failed = False
+    try:
+        for failure in done:  # a row that failed does not keep the others from training
+            failed = failed or bool(failure)
+            if failure:
+                print(failure, file=sys.stderr)
+    except OutOfTimeError as stop:
+        print(stop, file=sys.stderr)
+        return 1
+    return int(failed)
 
 
 def _train(report: Report, row: str, seed: int, path: Path, deadline: float | None) -> str:
-    """Train one record and write it; what went wrong, or nothing."""
+    """Train one record and write it; what went wrong, or nothing.
+
+    Raises:
+        OutOfTimeError: the deadline came first.
+    """
     if deadline is not None and time.monotonic() > deadline:
-        return f"out of time before {row}; {OUT_OF_TIME}"
+        raise OutOfTimeError(f"out of time before {row}; the same command goes on from there")
     try:
         run = report.train(row, seed, deadline=deadline)
-    except OutOfTimeError as stop:
-        return f"{stop}; {OUT_OF_TIME}"
     except TrainingError as error:
         return f"{row}: {error}"
     records.claim(run.record, path)
@@ -159,19 +156,15 @@ def _print_costs(jobs: list[Job], together: int) -> None:
     for job, cost in zip(jobs, costs, strict=True):
         print(
             f"{job.row.id:<10} seed {job.seed} {cost.images:>12,} images {cost.flop / 1e15:>9.4f}"
-            f" PFLOP {_time(cost.seconds):>8} {cost.memory_mb:>8,.0f} MB  {job.row.title}"
+            f" PFLOP {clock(cost.seconds):>8} {cost.memory_mb:>8,.0f} MB  {job.row.title}"
         )
     seconds, flop = sum(c.seconds for c in costs), sum(c.flop for c in costs)
     if jobs:
         target = pick_device(jobs[0].report.device).type
         print(
-            f"about {_time(seconds)} in all on this {target}, {flop / 1e15:,.1f} PFLOP; at most"
+            f"about {clock(seconds)} in all on this {target}, {flop / 1e15:,.1f} PFLOP; at most"
             f" {together * max(c.memory_mb for c in costs):,.0f} MB beside the data sets"
         )
-
-
-def _time(seconds: float) -> str:
-    return clock(seconds) if seconds < 360_000 else f"{seconds / 3600:,.0f} h"
 
 
 def _cost(job: Job) -> Cost:

@@ -418,7 +418,7 @@ def watch_memory(recipe: Recipe, data: Data, device: torch.device) -> Iterator[N
 
     A failure of the GPU becomes a sentence that holds no tensors alive.
     """
-    need, free = cost.estimate(recipe, data, device).memory_mb, cost.held(device)
+    need, free = cost.estimate(recipe, data, device).memory_mb, cost.free_memory(device)
     if need > free:
         raise TrainingError(
             f"this run needs about {need:,.0f} MB of memory and {free:,.0f} MB are free on the"

@@ -126,7 +126,7 @@ def test_the_peak_is_met_within_a_fifth_on_a_gpu(model):
 
 
 def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home):
-    monkeypatch.setattr(cost, "held", lambda device: 10.0)
+    monkeypatch.setattr(cost, "free_memory", lambda device: 10.0)
     monkeypatch.setattr(train, "optimise", None)  # nothing is trained
     with pytest.raises(train.TrainingError, match="needs about .* MB of memory and 10 MB are free"):
         train.fit(RECIPE)
@@ -134,7 +134,7 @@ def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home)
 
 
 def test_what_is_free_is_read_from_the_system():
-    free = cost.held(CPU)
+    free = cost.free_memory(CPU)
     assert 0 < free < 1e9 or free == float("inf")
 
 

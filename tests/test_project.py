@@ -24,7 +24,7 @@ LIBRARY = ROOT / "labkit"
 ORDER = """
     parameters progress files archives download device checkpoint recipe records data models
     evaluate cost graph compare figures reports train hierarchy study freshness sweep bench
-    notebooks watch execute runner pages layertable gallery publish cli
+    bench_rows notebooks watch execute runner pages layertable gallery publish cli
 """.split()
 RUNTIME = {"torch", "torchvision", "numpy", "pandas", "tqdm", "safetensors", "PIL"}
 BOOK_ONLY = {

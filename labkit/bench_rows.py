@@ -1,0 +1,124 @@
+"""How long each row of the reports takes at its own budget, from a few timed steps of each net.
+
+The steps are those of `labkit.train.optimise` on random images of the row's shape; what is timed
+is training, without the scoring of validation and test images.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from labkit import bench, cost, records
+from labkit.data.augment import passes
+from labkit.data.known import KNOWN, Known
+from labkit.device import device_card, pick_device, use_bf16
+from labkit.recipe import Recipe
+from labkit.reports import REPORTS, Row, find_row, find_study
+
+# all rows that the reports print, on one H200: labkit's own target and its hard ceiling
+MINUTES, CEILING = 20.0, 30.0
+# a network's steps and the optimizer's are timed once for all rows that share them
+SHARED = ("model", "options", "optimizer", "optimizer_options", "batch", "augment", "precision")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row at its own budget: images over all its networks, operations, seconds."""
+
+    row: str
+    title: str
+    printed: bool  # by the report; else it is one of ours
+    images: int
+    flop: float
+    seconds: float
+
+
+def bench_rows(
+    targets: Sequence[str] = (), *, device: str = "auto", seconds: float = 2.0
+) -> dict[str, Any]:
+    """Time the networks of all rows (or of these reports or rows), and print a line a row.
+
+    `seconds` is about how long a network is timed, after as long a warm-up. Some of the rows, or
+    another time, replace no written results.
+
+    Raises:
+        InputError: no such report, row or device.
+    """
+    target = pick_device(device)
+    bf16 = use_bf16("auto", target)
+    chosen = _chosen(targets)
+    known: dict[str, tuple[float, float]] = {}
+    lines = []
+    for row in chosen:
+        lines.append(_time(row, target, bf16, seconds, known))
+        line = lines[-1]
+        print(
+            f"{line.row:<10} {line.images:>13,} images {line.images / line.seconds:>9,.0f} a second"
+            f" {line.flop / line.seconds / 1e12:>8.3f} TFLOP/s {line.seconds:>12,.1f} s"
+            f"  {line.title}",
+            flush=True,
+        )
+    total = sum(line.seconds for line in lines if line.printed) / 60
+    print(
+        f"the rows that the reports print: {total:,.1f} minutes, one after another"
+        + (f"; target {MINUTES:g}, ceiling {CEILING:g}" if target.type == "cuda" else "")
+    )
+    results = {
+        "device": device_card(target, bf16), "versions": records.versions(),
+        "created": records.now(), "minutes": total, "rows": [asdict(line) for line in lines],
+    }  # fmt: skip
+    if targets or seconds != 2.0:
+        print("not written: the results are of all rows, timed as long as usual")
+        return results
+    bench.write(results, f"rows-{target.type}")
+    return results
+
+
+def _chosen(targets: Sequence[str]) -> list[Row]:
+    if not targets:
+        return [row for study in REPORTS.values() for row in study.rows]
+    some = [find_row(t)[1:] if "-" in t else find_study(t).rows for t in targets]
+    return list({row.id: row for rows in some for row in rows}.values())
+
+
+def _time(
+    row: Row,
+    device: torch.device,
+    bf16: bool,
+    seconds: float,
+    known: dict[str, tuple[float, float]],
+) -> Line:
+    """`known` holds the speeds that were measured before."""
+    recipe, data = row.full, KNOWN[row.full.dataset]
+    parts = cost.parts(recipe, data.published[0], len(data.classes))
+    took = flop = 0.0
+    for part in parts:
+        one = recipe.replace(hierarchy=None, model=part.model, options=part.options)
+        key = json.dumps([{n: one.to_json()[n] for n in SHARED}, part.classes, data.side])
+        if key not in known:
+            known[key] = _speed(one, part.classes, data, device, bf16, seconds)
+        speed, each = known[key]
+        took += part.images / speed
+        flop += part.images * each
+    return Line(row.id, row.title, not row.optional, sum(p.images for p in parts), flop, took)
+
+
+def _speed(
+    recipe: Recipe, classes: int, data: Known, device: torch.device, bf16: bool, seconds: float
+) -> tuple[float, float]:
+    """(images a second, operations an image) of a network as this recipe trains it."""
+    net = cost.examine(recipe.model, json.dumps(recipe.options), classes, data.side, bf16)
+    flop = 2 * cost.TRAINING * net.multiply_adds
+    guess = cost.seconds(net, device, bf16)
+    steps = max(2, round(seconds / (guess * recipe.batch * len(passes(recipe.augment)))))
+    split = bench.random_images(steps * recipe.batch, data.side, classes, device)
+    short = recipe.replace(
+        dataset="random", epochs=2, validation=0, train_size=0, patience=0, watch_test=False,
+        schedule="constant", milestones=(), warmup=0.0, drop_last=True,
+    )  # fmt: skip
+    return bench.images_per_second(short, split, classes, bf16), flop

@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from labkit import bench, bench_rows, cost, pages
+from labkit.parameters import InputError
+from labkit.recipe import Hierarchy
+from labkit.reports import REPORTS, find_row
+
+
+def test_rows_are_timed_from_steps_of_their_networks(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    results = bench_rows.bench_rows(["002-M1", "002-V1"], device="cpu", seconds=0.1)
+    small, all_images = results["rows"]
+    assert small["images"] == 15 * 40_000
+    assert all_images["images"] == 15 * 50_000
+    # one network, timed once: the seconds are as the images
+    assert all_images["seconds"] == pytest.approx(small["seconds"] * 50 / 40)
+    table = cost.examine("mnist_net", "{}", 100, 32, True)
+    assert small["flop"] == 6 * table.multiply_adds * small["images"]
+    assert results["minutes"] == pytest.approx(small["seconds"] / 60)  # V1 is one of ours
+    assert not list(tmp_path.iterdir())  # two rows replace nothing
+    out = capsys.readouterr().out
+    assert "002-V1" in out
+    assert "not written" in out
+
+
+def test_a_whole_run_is_kept_and_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench_rows, "_speed", lambda *_: (1000.0, 2e9))
+    results = bench_rows.bench_rows(device="cpu")
+    written = json.loads((tmp_path / "rows-cpu.json").read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(results))
+    rows = [row for study in REPORTS.values() for row in study.rows]
+    assert [line["row"] for line in written["rows"]] == [row.id for row in rows]
+    printed = [line["seconds"] for line in written["rows"] if line["printed"]]
+    assert written["minutes"] == pytest.approx(sum(printed) / 60)
+    text = pages.benchmarks(tmp_path)
+    assert "## Every row at its report's own budget" in text
+    assert "| 002-M1 | MNIST net | 600,000 | 1,000 | 2.00 | 10:00 |" in text
+
+
+def test_a_system_is_timed_as_its_router_and_fine_models():
+    recipe = find_row("000-A2")[1].full
+    system = recipe.replace(
+        epochs=10, train_size=0, validation=0, augment="none",
+        hierarchy=Hierarchy(groups="three", model="preresnet44", epochs=20),
+    )  # fmt: skip
+    router, *fine = cost.parts(system, 50_000, 100)
+    assert (router.classes, router.images) == (3, 500_000)
+    assert {part.model for part in fine} == {"preresnet44"}
+    assert sum(part.classes for part in fine) == 100
+    assert sum(part.images for part in fine) == pytest.approx(1_000_000)
+
+
+def test_an_unknown_target_is_named():
+    with pytest.raises(InputError, match="no row '002-M9'"):
+        bench_rows.bench_rows(["002-M9"], device="cpu")
