@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from labkit.data.augment import AUGMENTS
     from labkit.data.batches import batches
     from labkit.data.partitions import PARTITIONS
-    from labkit.evaluate import confusion, predict, score
+    from labkit.evaluate import predict, score
     from labkit.hierarchy import fit_hierarchy
     from labkit.models import MODELS, build, summary
     from labkit.parameters import InputError
@@ -46,7 +46,6 @@ _HOME = {
     "build": "models",
     "checked_parameters": "parameters",
     "compare": "",
-    "confusion": "evaluate",
     "figures": "",
     "fit": "train",
     "fit_hierarchy": "hierarchy",
@@ -76,7 +75,6 @@ __all__ = [
     "build",
     "checked_parameters",
     "compare",
-    "confusion",
     "figures",
     "fit",
     "fit_hierarchy",

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from labkit import cost, models, records, train
+from labkit import cost, files, models, records, train
 from labkit.checkpoint import Checkpoint
 from labkit.data import Split
 from labkit.device import device_card, pick_device, use_bf16
@@ -141,7 +141,7 @@ def write(results: dict[str, Any], name: str) -> None:
     """Keep results under this name in benchmarks/results."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    files.write_atomic(path, json.dumps(results, indent=1) + "\n")
     print(f"written to {path}")
 
 

@@ -22,6 +22,7 @@ from labkit.reports import REPORTS, Row, find_row, find_study
 
 # all rows that the reports print, on one H200: labkit's own target and its hard ceiling
 MINUTES, CEILING = 20.0, 30.0
+SECONDS = 2.0  # a network is timed for, after as long a warm-up
 # a network's steps and the optimizer's are timed once for all rows that share them
 SHARED = ("model", "options", "optimizer", "optimizer_options", "batch", "augment", "precision")
 
@@ -39,12 +40,12 @@ class Line:
 
 
 def bench_rows(
-    targets: Sequence[str] = (), *, device: str = "auto", seconds: float = 2.0
+    targets: Sequence[str] = (), *, device: str = "auto", seconds: float = SECONDS
 ) -> dict[str, Any]:
     """Time the networks of all rows (or of these reports or rows), and print a line a row.
 
-    `seconds` is about how long a network is timed, after as long a warm-up. Some of the rows, or
-    another time, replace no written results.
+    `seconds` is about how long a network is timed. Some of the rows, or another time, replace no
+    written results.
 
     Raises:
         InputError: no such report, row or device.
@@ -72,7 +73,7 @@ def bench_rows(
         "device": device_card(target, bf16), "versions": records.versions(),
         "created": records.now(), "minutes": total, "rows": [asdict(line) for line in lines],
     }  # fmt: skip
-    if targets or seconds != 2.0:
+    if targets or seconds != SECONDS:
         print("not written: the results are of all rows, timed as long as usual")
         return results
     bench.write(results, f"rows-{target.type}")
@@ -114,7 +115,7 @@ def _speed(
     """(images a second, operations an image) of a network as this recipe trains it."""
     net = cost.examine(recipe.model, json.dumps(recipe.options), classes, data.side, bf16)
     flop = 2 * cost.TRAINING * net.multiply_adds
-    guess = cost.seconds(net, device, bf16)
+    guess = cost.seconds_per_image(net, device, bf16)
     steps = max(2, round(seconds / (guess * recipe.batch * len(passes(recipe.augment)))))
     split = bench.random_images(steps * recipe.batch, data.side, classes, device)
     short = recipe.replace(

@@ -118,7 +118,7 @@ class Checkpoint:
 
     def forget(self) -> None:
         """Remove the checkpoints of a finished run."""
-        for path in [*sorted(self.folder.glob("epoch-*")), self.folder / "last.json"]:
+        for path in [*sorted(self.folder.glob("epoch-*")), *sorted(self.folder.glob("last.*"))]:
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -142,6 +142,7 @@ class Checkpoint:
         pointer = self.folder / "last.json"
         if not pointer.exists():
             return None
+        aside = "it could not be set aside"
         try:
             known = json.loads(pointer.read_text(encoding="utf-8"))
             path = self.folder / Path(known["file"]).name
@@ -149,11 +150,12 @@ class Checkpoint:
             if files.sha256(content) == known["sha256"]:
                 return content
             path.replace(self.folder / "last.bad")
+            aside = "set aside as last.bad"
         except (OSError, ValueError, KeyError, TypeError):
             pass
         pointer.unlink(missing_ok=True)
         print(
-            f"the checkpoint in {self.folder} is damaged; set aside as last.bad."
+            f"the checkpoint in {self.folder} is damaged; {aside}."
             " The run starts again from its first epoch",
             file=sys.stderr,
         )

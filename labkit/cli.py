@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from labkit.parameters import PARAMETERS
+
 STOPPED = "the same command goes on from the last checkpoint"
 
 
@@ -152,21 +154,22 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_parameters(new: argparse.ArgumentParser, preset: str = "smoke") -> None:
-    new.add_argument("--preset", default=preset, help=f"smoke, lesson or full (default {preset})")
-    new.add_argument("--data", default="auto", help="auto, real or synthetic")
-    new.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    new.add_argument("--seeds", default="1", help="repeat every row with so many seeds")
-    new.add_argument("--epochs", default="0", help="0 keeps the preset's own number")
-    new.add_argument("--train-size", default="0", help="training images; 0 keeps the preset's own")
-    new.add_argument("--fresh", action="store_true", help="train again what is finished already")
+def _add_parameters(new: argparse.ArgumentParser, **defaults: Any) -> None:
+    """The notebooks' parameters as options; `lk.report` checks them."""
+    for name, parameter in PARAMETERS.items():
+        default = defaults.get(name, parameter.default)
+        flag = f"--{name.replace('_', '-')}"
+        if parameter.type is bool:
+            new.add_argument(flag, action="store_true", help=parameter.help)
+        else:
+            text = f"{parameter.help} ({default})"
+            new.add_argument(flag, default=default, help=text, metavar=name.upper())
 
 
 def _report(name: str, arguments: argparse.Namespace):
     from labkit.study import Report
 
-    names = ("preset", "data", "device", "seeds", "epochs", "train_size", "fresh")
-    return Report(name, **{key: getattr(arguments, key) for key in names})
+    return Report(name, **{key: getattr(arguments, key) for key in PARAMETERS})
 
 
 def show_models(arguments: argparse.Namespace) -> None:
@@ -328,13 +331,16 @@ def data_list(arguments: argparse.Namespace) -> None:
 def data_get(arguments: argparse.Namespace) -> None:
     from labkit import data
 
-    print(data.get(arguments.name).card())
+    _print_set(data.load(arguments.name).card())
 
 
 def data_add(arguments: argparse.Namespace) -> None:
     from labkit import data
 
-    card = data.add(arguments.name, arguments.path).card()
+    _print_set(data.add(arguments.name, arguments.path).card())
+
+
+def _print_set(card: dict[str, Any]) -> None:
     whole = "complete" if card["complete"] else f"a subset of {card['published_train']:,}"
     print(
         f"{card['name']}: {card['train']:,} training images ({whole}), {card['test']:,} test images"

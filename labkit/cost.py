@@ -93,13 +93,16 @@ def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
     set are there already, on a GPU the set is part of it. With the interpreter and the set counted
     in, the peak is met within 20 % and the time within a factor of two, on the CPU where both were
     measured; neither has been held against a GPU.
+
+    Raises:
+        InputError: no such model or option.
     """
     bf16 = use_bf16(recipe.precision, device)
     costs = []
     for part in parts(recipe, len(data.train), len(data.classes)):
-        net = examine(part.model, json.dumps(part.options), part.classes, data.shape[-1], bf16)
+        net = _net(part, data, bf16)
         flop = 2 * TRAINING * net.multiply_adds * part.images
-        took = part.images * seconds(net, device, bf16)
+        took = part.images * seconds_per_image(net, device, bf16)
         costs.append(Cost(flop, part.images, _memory(net, recipe, data, device), took))
     return Cost(
         flop=sum(c.flop for c in costs),
@@ -109,7 +112,16 @@ def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
     )
 
 
-def seconds(net: Net, device: torch.device, bf16: bool) -> float:
+def memory(recipe: Recipe, data: Data, device: torch.device) -> float:
+    """The megabytes of `estimate`, without measuring how fast the device is."""
+    bf16 = use_bf16(recipe.precision, device)
+    return max(
+        _memory(_net(part, data, bf16), recipe, data, device)
+        for part in parts(recipe, len(data.train), len(data.classes))
+    )
+
+
+def seconds_per_image(net: Net, device: torch.device, bf16: bool) -> float:
     """About how long an image takes in training."""
     rate, bandwidth = speed(device, bf16)
     multiplied = 2 * TRAINING * net.multiply_adds / (REACHED * rate)
@@ -138,7 +150,8 @@ def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Ne
 def free_memory(device: torch.device) -> float:
     """Megabytes (10^6 bytes) that a run may still take; infinite where the system does not tell."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] / 1e6
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (torch.cuda.mem_get_info(device)[0] + kept) / 1e6
     free = [float("inf")]
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
@@ -147,9 +160,12 @@ def free_memory(device: torch.device) -> float:
         )
         free.append(int(lines["MemAvailable"].split()[0]) * 1024)
     group = Path("/sys/fs/cgroup")
-    limit, used = group / "memory.max", group / "memory.current"
+    limit = group / "memory.max"
     if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
-        free.append(int(text) - int(used.read_text(encoding="utf-8")))
+        used = int((group / "memory.current").read_text(encoding="utf-8"))
+        lines = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
+        cached = dict(line.split() for line in lines)["inactive_file"]  # given back when needed
+        free.append(int(text) - used + int(cached))
     return min(free) / 1e6
 
 
@@ -172,6 +188,10 @@ def _seconds(work, device: torch.device) -> float:
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - started)
     return best
+
+
+def _net(part: Part, data: Data, bf16: bool) -> Net:
+    return examine(part.model, json.dumps(part.options), part.classes, data.shape[-1], bf16)
 
 
 def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float:

@@ -23,9 +23,7 @@ PAUSES = (1.0, 4.0)  # seconds between two tries
 BLOCK = 1 << 20
 
 
-def download(
-    url: str, path: str | Path, *, size: int, md5: str = "", sha256: str = "", progress: bool = True
-) -> None:
+def download(url: str, path: str | Path, *, size: int, md5: str) -> None:
     """Fetch an https address to `path`, which appears only when length and checksum are right.
 
     A broken transfer is tried three times, from zero. Never http, never another host, and no way
@@ -36,14 +34,13 @@ def download(
         OSError: the file cannot be written.
     """
     path = Path(path)
-    name, expected = ("sha256", sha256) if sha256 else ("md5", md5)
     path.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(TRIES):
         temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             with explain_full(path, size):
-                got = _fetch(url, temporary, size, name, progress)
-            if got == (size, expected):
+                got = _fetch(url, temporary, size)
+            if got == (size, md5):
                 os.replace(temporary, path)
                 return
         finally:
@@ -52,7 +49,7 @@ def download(
             break  # whole, but another file: trying again would not help
         if attempt < len(PAUSES):
             time.sleep(PAUSES[attempt])
-    raise DataError(_refusal(url, got, (size, expected), name))
+    raise DataError(_refusal(url, got, (size, md5)))
 
 
 class _SameHostHttps(urllib.request.HTTPRedirectHandler):
@@ -103,12 +100,12 @@ def _connect(url: str) -> IO[bytes]:
     return reply
 
 
-def _fetch(url: str, temporary: Path, size: int, algorithm: str, progress: bool) -> tuple[int, str]:
-    """Write what `url` sends, at most a byte more than `size`; its length and digest."""
-    total = hashlib.new(algorithm, usedforsecurity=False)
+def _fetch(url: str, temporary: Path, size: int) -> tuple[int, str]:
+    """Write what `url` sends, at most a byte more than `size`; its length and MD5."""
+    total = hashlib.md5(usedforsecurity=False)
     length = 0
     bar = tqdm(total=size, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1],
-               disable=None if progress else True)  # fmt: skip
+               disable=None)  # fmt: skip
     with bar, _connect(url) as reply, open(temporary, "xb") as file:
         try:
             while length <= size and (block := reply.read(min(BLOCK, size + 1 - length))):
@@ -124,7 +121,7 @@ def _fetch(url: str, temporary: Path, size: int, algorithm: str, progress: bool)
     return length, total.hexdigest()
 
 
-def _refusal(url: str, got: tuple[int, str], expected: tuple[int, str], name: str) -> str:
+def _refusal(url: str, got: tuple[int, str], expected: tuple[int, str]) -> str:
     if got[0] < expected[0]:
         return (
             f"{url} ended after {got[0]:,} of {expected[0]:,} bytes, {TRIES} times;"
@@ -132,6 +129,6 @@ def _refusal(url: str, got: tuple[int, str], expected: tuple[int, str], name: st
         )
     return (
         f"the file upstream is not the one this version of labkit knows: {url} sent {got[0]:,}"
-        f" bytes or more with {name.upper()} {got[1]}, expected {expected[0]:,} bytes with"
+        f" bytes or more with MD5 {got[1]}, expected {expected[0]:,} bytes with"
         f" {expected[1]}; nothing was kept"
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labkit.data import Split
 from labkit.data.batches import batches
 
 BATCH = 250  # images scored at once
@@ -13,11 +14,10 @@ BATCH = 250  # images scored at once
 
 def predict(
     net: nn.Module,
-    split,
+    split: Split,
     *,
     normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     bf16: bool = False,
-    batch: int = BATCH,
 ) -> Tensor:
     """Logits of every image of a split, float32 [N, classes], on the split's device.
 
@@ -26,7 +26,7 @@ def predict(
     net.eval()
     outputs = []
     with torch.inference_mode():
-        for x, _ in batches(split, batch, shuffle=False, normalise=normalise):
+        for x, _ in batches(split, BATCH, shuffle=False, normalise=normalise):
             with autocast(x.device, bf16):
                 logits = net(x)
             outputs.append(logits.float())
@@ -45,12 +45,6 @@ def score(logits: Tensor, labels: Tensor) -> dict[str, float | int]:
         "top5": best.any(1).double().mean().item(),
         "images": len(labels),
     }
-
-
-def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """How often true class i was called j, int64 [classes, classes]."""
-    flat = labels.long() * classes + predictions.long()
-    return torch.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 
 
 def autocast(device: torch.device, bf16: bool) -> torch.autocast:

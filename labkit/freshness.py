@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from labkit import hierarchy, records, train
+from labkit.data.augment import passes
 from labkit.parameters import InputError
+from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.reports import find_row
 
@@ -16,7 +19,8 @@ def staleness(record: Record) -> str:
     """Why a record is stale, in words; empty when it is fresh.
 
     A record is held to its recipe (the row must still ask for it) and to its fingerprint (today's
-    code must start the same training), not to lines of source: a refactor keeps GPU hours.
+    code must start the same training), not to lines of source: a refactor keeps GPU hours. Its
+    learning rates are those of today's schedule. How images are normalised is not covered.
     """
     recipe = record.recipe
     try:
@@ -38,7 +42,18 @@ def staleness(record: Record) -> str:
         ours = train.fingerprint(recipe, shape, len(classes))
     if not train.same_fingerprint(ours, record["fingerprint"]):
         return "today's code starts another training: its fingerprint differs"
+    if not recipe.hierarchy and not _same_schedule(record, recipe):
+        return "today's schedule gives other learning rates"
     return ""
+
+
+def _same_schedule(record: Record, recipe: Recipe) -> bool:
+    images = record["details"]["train_images"] * len(passes(recipe.augment))
+    steps = recipe.steps(images)
+    return all(
+        math.isclose(row["lr"], recipe.lr_at(row["epoch"] * steps - 1, images), abs_tol=1e-12)
+        for row in record["rows"]
+    )
 
 
 def check_records(folder: Path | None = None) -> int:

@@ -115,6 +115,8 @@ def fit_hierarchy(
     _check(recipe)
     target = pick_device(device)
     data = data or load(recipe.dataset)
+    folder = train.run_folder(recipe, data, fresh=False)
+    fresh = fresh and (folder / "record.json").exists()  # its router is trained again with it
     folder = train.run_folder(recipe, data, fresh)
     if (folder / "record.json").exists():
         return SystemRun(train.recall(folder, about), folder)
@@ -143,8 +145,6 @@ def fit_hierarchy(
             checkpoint = Checkpoint(
                 folder / f"fine{g}", every=checkpoint_every, recipe=expert_recipe.to_json()
             )
-            if fresh:
-                checkpoint.clear()
             expert, more = _fit_fine(
                 expert_recipe, images.take(routed == g), classes.to(target), checkpoint,
                 misrouted=recipe.hierarchy.misrouted, normalise=train.statistics(recipe, data),

@@ -130,8 +130,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that two recipes share only when they are equal."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest_of(self.to_json())
 
     def lr_at(self, step: int, images: int) -> float:
         """The learning rate of 0-based `step` when an epoch shows `images` images.
@@ -156,6 +155,12 @@ class Recipe:
     def steps(self, images: int) -> int:
         """Optimizer steps of one epoch that shows `images` images."""
         return images // self.batch if self.drop_last else math.ceil(images / self.batch)
+
+
+def digest_of(values: dict[str, Any]) -> str:
+    """The digest of a recipe's plain values."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _from_json(cls: type, values: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import files
-from labkit.recipe import Recipe
+from labkit.recipe import Recipe, digest_of
 
 SCHEMA = 1
 FIELDS = {
@@ -118,6 +118,7 @@ def read(path: Path) -> Record:
     """Read and verify one record file.
 
     Raises:
+        FileNotFoundError: there is none.
         RecordError: truncated, edited, or of another schema.
     """
     try:
@@ -171,7 +172,7 @@ def runs_home() -> Path:
 @functools.cache
 def code_digests() -> dict[str, str]:
     """SHA-256 of every source that decides numbers, by name; text and figures do not."""
-    names = ["recipe.py", "train.py", "evaluate.py", "hierarchy.py"]
+    names = ["recipe.py", "device.py", "train.py", "graph.py", "evaluate.py", "hierarchy.py"]
     paths = [PACKAGE / name for name in names]
     paths += sorted((PACKAGE / "data").glob("*.py")) + sorted((PACKAGE / "models").glob("*.py"))
     return {
@@ -229,8 +230,9 @@ def _check(values: Any, name: Any) -> None:
     if values["checksum"] != _checksum(values):
         raise RecordError(f"{name} was changed after it was written: its checksum does not match")
     try:
-        digest = Recipe.from_json(values["recipe"]).digest
+        Recipe.from_json(values["recipe"])
     except (TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"{name} holds no recipe of this labkit: {error}") from error
-    if digest != values["digest"]:
+    # as it was written: a field that a recipe gained since then does not change what was run
+    if digest_of(values["recipe"]) != values["digest"]:
         raise RecordError(f"{name} names digest {values['digest']}, which is not its recipe's")

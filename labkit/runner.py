@@ -24,7 +24,7 @@ from labkit import notebooks, parameters
 from labkit.notebooks import Notebook
 from labkit.parameters import InputError
 
-CELL_LIMIT = 1800.0  # seconds that one cell may take
+CELL_LIMIT = 7200.0  # seconds that one cell may take
 CODES = {"InputError": 2, "DataError": 3}  # exceptions of a notebook that are not its failure
 EXTRA = ("papermill", "nbclient", "ipykernel", "psutil")
 

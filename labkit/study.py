@@ -29,6 +29,10 @@ class Report:
         self.synthetic = self._choose_synthetic()
         self._runs: dict[str, list[Run]] = {}
 
+    def __reduce__(self) -> tuple:
+        """Another process opens the report anew: its images do not travel."""
+        return functools.partial(Report, self.study.name, **self.parameters), ()
+
     def __repr__(self) -> str:
         data, seeds = self.data, self.parameters["seeds"]
         kind = "SYNTHETIC stand-in" if data.synthetic else "real"

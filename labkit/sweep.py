@@ -7,18 +7,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from labkit import records
 from labkit.cost import Cost, estimate
 from labkit.device import TOGETHER, pick_device
+from labkit.hierarchy import router_recipe
+from labkit.parameters import InputError
 from labkit.progress import clock
 from labkit.recipe import Recipe
+from labkit.records import RecordError
 from labkit.reports import REPORTS, find_row, find_study
 from labkit.reports.rows import Row, Study
 from labkit.study import Report
@@ -60,7 +62,7 @@ def run_sweep(
         _print_costs(missing, together)
         return 0
     if together == 1:
-        done = (_train(j.report, j.row.id, j.seed, j.path, deadline) for j in missing)
+        done = (_train(job, deadline) for job in missing)
     else:
         done = _side_by_side(missing, deadline, together)
     failed = False
@@ -75,40 +77,49 @@ def run_sweep(
     return int(failed)
 
 
-def _train(report: Report, row: str, seed: int, path: Path, deadline: float | None) -> str:
+def _train(job: Job, deadline: float | None) -> str:
     """Train one record and write it; what went wrong, or nothing.
 
     Raises:
         OutOfTimeError: the deadline came first.
     """
     if deadline is not None and time.monotonic() > deadline:
-        raise OutOfTimeError(f"out of time before {row}; the same command goes on from there")
+        raise OutOfTimeError(
+            f"out of time before {job.row.id}; the same command goes on from there"
+        )
     try:
-        run = report.train(row, seed, deadline=deadline)
-    except TrainingError as error:
-        return f"{row}: {error}"
-    records.claim(run.record, path)
+        run = job.report.train(job.row.id, job.seed, deadline=deadline)
+    except (TrainingError, InputError, RecordError) as error:
+        return f"{job.row.id}: {error}"
+    records.claim(run.record, job.path)
     print(run.record, flush=True)
     return ""
 
 
 def _side_by_side(jobs: list[Job], deadline: float | None, together: int) -> Iterator[str]:
     """Processes of their own, started afresh: a GPU is not shared across a fork."""
+    sets = {job.report.data.name for job in jobs}  # prepared here, before all ask for them at once
+    print(f"{together} at a time, on {', '.join(sorted(sets))}", file=sys.stderr)
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", TOGETHER)}
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // together)))
     os.environ[TOGETHER] = str(together)
-    context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(together, mp_context=context) as pool:
-            waiting = [
-                pool.submit(_train_apart, j.report.study.name, j.report.parameters, j.row.id,
-                            j.seed, j.path, deadline)
-                for j in jobs
-            ]  # fmt: skip
+        with ProcessPoolExecutor(together, mp_context=multiprocessing.get_context("spawn")) as pool:
             try:
-                yield from (future.result() for future in as_completed(waiting))
+                waiting = [pool.submit(_train_apart, chain, deadline) for chain in _chains(jobs)]
+                for future in as_completed(waiting):
+                    yield from future.result()
+            except KeyboardInterrupt:  # also SIGTERM: the trainings stop now, as a single one does
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
+            except BrokenExecutor:
+                yield (
+                    "a process of this sweep was killed, for want of memory perhaps; the same"
+                    " command goes on from its checkpoint, try a smaller -j"
+                )
             finally:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
@@ -116,8 +127,18 @@ def _side_by_side(jobs: list[Job], deadline: float | None, together: int) -> Ite
                 os.environ[name] = value
 
 
-def _train_apart(name: str, parameters: dict, *rest: Any) -> str:
-    return _train(Report(name, **parameters), *rest)
+def _chains(jobs: list[Job]) -> list[list[Job]]:
+    """What one process does: a job, or one after another all systems that share a router."""
+    chains: dict[str, list[Job]] = {}
+    for job in jobs:
+        h = job.recipe.hierarchy
+        key = f"{h.groups} {router_recipe(job.recipe).digest}" if h else str(job.path)
+        chains.setdefault(key, []).append(job)
+    return list(chains.values())
+
+
+def _train_apart(chain: list[Job], deadline: float | None) -> list[str]:
+    return [_train(job, deadline) for job in chain]
 
 
 def _studies(targets: Sequence[str]) -> list[str]:

@@ -41,6 +41,7 @@ from labkit.recipe import Recipe
 from labkit.records import Record
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 ROUNDING = 2e-3, 1e-2, 3e-2  # by which the losses of a fingerprint's three steps may differ
 OPTIMIZERS = {
     "sgd": functools.partial(torch.optim.SGD, fused=True),
@@ -99,7 +100,7 @@ def fit(
         recipe: everything that decides the numbers.
         data: the recipe's data set, if loaded already.
         device: "auto", "cpu" or "cuda".
-        fresh: train again even where a finished run exists.
+        fresh: train again where a finished run exists; a stopped one goes on all the same.
         about: the labels row, report and preset of the record.
         deadline: a `time.monotonic()` after which to stop at the end of an epoch.
         checkpoint_every: seconds between two checkpoints (written at the end of an epoch).
@@ -119,12 +120,12 @@ def fit(
     bf16 = use_bf16(recipe.precision, target)
     checkpoint = Checkpoint(folder, every=checkpoint_every, recipe=recipe.to_json())
     train, validation = data.holdout(recipe.validation, recipe.train_size, recipe.seed)
-    test = test_split(recipe, data).to(target)
     with (
         own_randomness(target, deterministic=recipe.deterministic),
         watch_memory(recipe, data, target),
     ):
         checkpoint.prepare()
+        test = test_split(recipe, data).to(target)
         net = build(recipe, len(data.classes), data.shape[-1])
         mark = fingerprint(recipe, data.shape, len(data.classes), copy.deepcopy(net))
         net.to(target, memory_format=torch.channels_last)
@@ -250,6 +251,9 @@ def make_update(
     for group in optimizer.param_groups:  # a checkpoint may come from another device
         if "capturable" in group:
             group["capturable"] = device.type == "cuda"
+    for state in optimizer.state.values():
+        if "step" in state and device.type == "cuda":  # a graph counts its steps on the GPU
+            state["step"] = state["step"].to(device)
     return Replay(update, device) if device.type == "cuda" else update
 
 
@@ -305,7 +309,7 @@ def fingerprint(
 
 
 def same_fingerprint(ours: Mapping[str, list], theirs: Mapping[str, list]) -> bool:
-    """Equal within the rounding of another CPU or another order of additions.
+    """Equal counts, and numbers within the rounding of another CPU or order of additions.
 
     Every update lets rounding grow: Adam's first one moves a weight by the sign of its gradient,
     however small that is. So each of the three losses is allowed more than the one before it.
@@ -314,7 +318,10 @@ def same_fingerprint(ours: Mapping[str, list], theirs: Mapping[str, list]) -> bo
     losses = zip(ours["losses"], theirs["losses"], itertools.cycle(ROUNDING))
     return (
         len(ours["losses"]) == len(theirs["losses"])
-        and all(math.isclose(a, b, rel_tol=2e-3, abs_tol=2e-3) for a, b in weights)
+        and all(
+            a == b if isinstance(a, int) else math.isclose(a, b, rel_tol=2e-3, abs_tol=2e-3)
+            for a, b in weights
+        )
         and all(math.isclose(a, b, rel_tol=share, abs_tol=2e-3) for a, b, share in losses)
     )
 
@@ -353,9 +360,12 @@ def test_split(recipe: Recipe, data: Data) -> Split:
 
 
 def run_folder(recipe: Recipe, data: Data, fresh: bool) -> Path:
-    """Where this run lives; emptied first when `fresh`."""
+    """Where this run lives; with `fresh`, emptied of a finished run.
+
+    A run that was stopped keeps its checkpoints: it goes on to the same bits.
+    """
     folder = records.runs_home() / records.run_key(recipe, data.sha256)
-    if fresh:
+    if fresh and (folder / "record.json").exists():
         Checkpoint(folder).clear()
     return folder
 
@@ -396,8 +406,9 @@ def describe(
 
 def finish(record: Record, net: nn.Module, checkpoint: Checkpoint, label: str) -> Run:
     """Keep weights, then claim the record; of two racing runs the first one's stands."""
-    checkpoint.save_weights(net)
     path = checkpoint.folder / "record.json"
+    if not path.exists():
+        checkpoint.save_weights(net)
     if not records.claim(record, path):
         record = records.read(path)
         print(f"{label}: already recorded by another run of the same recipe", file=sys.stderr)
@@ -416,9 +427,9 @@ def count(net: nn.Module) -> dict[str, int]:
 def watch_memory(recipe: Recipe, data: Data, device: torch.device) -> Iterator[None]:
     """Refuse a run that would not fit before it starts, and count its peak from here.
 
-    A failure of the GPU becomes a sentence that holds no tensors alive.
+    A failure of the GPU, or of allocating memory, becomes a sentence that holds no tensors alive.
     """
-    need, free = cost.estimate(recipe, data, device).memory_mb, cost.free_memory(device)
+    need, free = cost.memory(recipe, data, device), cost.free_memory(device)
     if need > free:
         raise TrainingError(
             f"this run needs about {need:,.0f} MB of memory and {free:,.0f} MB are free on the"
@@ -428,16 +439,19 @@ def watch_memory(recipe: Recipe, data: Data, device: torch.device) -> Iterator[N
     reset_peak_memory(device)
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        error.__traceback__ = None
-        free = torch.cuda.mem_get_info(device)[0] / 2**20 if device.type == "cuda" else math.nan
-        message = (
-            f"out of GPU memory: {recipe.model} at batch {recipe.batch} on {recipe.dataset},"
-            f" {free:,.0f} MB free; try a smaller batch (another recipe, another record)"
-        )
     except torch.AcceleratorError as error:
         error.__traceback__ = None
         message = f"the GPU failed: {error}; the same command goes on from the last checkpoint"
+    except RuntimeError as error:
+        # a CPU that cannot allocate has no exception of its own
+        if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+            raise
+        error.__traceback__ = None
+        message = (
+            f"out of memory on the {device.type}: {recipe.model} at batch {recipe.batch} on"
+            f" {recipe.dataset}, {cost.free_memory(device):,.0f} MB free; try a smaller batch"
+            " (another recipe, another record)"
+        )
     else:
         return
     raise TrainingError(message)

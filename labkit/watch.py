@@ -95,7 +95,8 @@ class Watch:
 
     def _follow(self) -> None:
         """Take note of the cell that the process has come to."""
-        lines = (self.folder / "stdout").read_text(encoding="utf-8").splitlines()
+        text = (self.folder / "stdout").read_text(encoding="utf-8", errors="replace")
+        lines = text.splitlines()
         reached = [int(line[5:]) for line in lines if re.fullmatch(r"cell [0-9]+", line)]
         if reached and reached[-1] != self.cell:
             self.cell, self.cell_started = reached[-1], time.perf_counter()

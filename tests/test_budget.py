@@ -13,20 +13,20 @@ SEEDS = [LONG, forged("003-S50", 0.5, epochs=15, seed=1)]
 def test_a_budget_of_epochs_reads_that_epoch():
     table = compare.at_budget([SHORT, LONG], epochs=5)
     assert list(table.index) == ["003-S10", "003-S50"]
-    assert [float(v) for v in table["epochs"]] == [3, 5]
-    assert float(table.loc["003-S50", "val_top1"]) == LONG["rows"][4]["val_top1"]
+    assert [v.value for v in table["epochs"]] == [3, 5]
+    assert table.loc["003-S50", "val_top1"].value == LONG["rows"][4]["val_top1"]
     assert list(table["stopped by"]) == ["its own end", "the budget"]
 
 
 def test_a_budget_of_seconds_counts_whole_epochs():
     table = compare.at_budget([LONG], seconds=9.9)
-    assert float(table.loc["003-S50", "epochs"]) == 4
-    assert float(table.loc["003-S50", "seconds"]) == 8.0
+    assert table.loc["003-S50", "epochs"].value == 4
+    assert table.loc["003-S50", "seconds"].value == 8.0
 
 
 def test_seeds_are_averaged_and_synthetic_data_are_marked():
     value = compare.at_budget(SEEDS, epochs=15).loc["003-S50", "val_top1"]
-    assert float(value) == pytest.approx(sum(r["rows"][-1]["val_top1"] for r in SEEDS) / 2)
+    assert value.value == pytest.approx(sum(r["rows"][-1]["val_top1"] for r in SEEDS) / 2)
     assert value.n == 2
     fake = compare.at_budget([forged(data=SYNTHETIC)], epochs=1)
     assert "synthetic" in str(fake["val_top1"].iloc[0])

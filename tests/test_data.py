@@ -124,7 +124,7 @@ def test_a_download_is_prepared_and_its_archive_removed(monkeypatch, place):
         Path(path).write_bytes(source.read_bytes())
 
     monkeypatch.setattr(data, "download", download)
-    got = data.get("tiny_imagenet")
+    got = data.load("tiny_imagenet")
     assert len(got.train) == len(got.test) == 200
     assert [p.name for p in data.data_home().iterdir()] == ["prepared"]
 
@@ -325,7 +325,7 @@ def test_add_says_what_it_looked_for(place):
 
 
 def test_an_unknown_name_gets_the_nearest():
-    for call in (data.load, data.available, data.get, lambda name: data.add(name, ".")):
+    for call in (data.load, data.available, lambda name: data.add(name, ".")):
         with pytest.raises(InputError, match="no data set is called 'cifar_10'; did you mean"):
             call("cifar_10")
 
@@ -349,7 +349,7 @@ def test_a_read_only_data_folder_is_explained(place, monkeypatch):
         data.add("cifar10", place)
     monkeypatch.setattr(data, "download", lambda *_, **__: refuse())
     with pytest.raises(DataError, match=r"cannot write .*; set LABKIT_DATA"):
-        data.get("cifar100")
+        data.load("cifar100")
 
 
 @contextlib.contextmanager

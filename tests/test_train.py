@@ -352,8 +352,3 @@ def test_a_missing_gpu_is_refused_by_name():
             device.pick_device("cuda")
     with pytest.raises(lk.InputError, match="auto, cpu, cuda"):
         device.pick_device("gpu")
-
-
-def test_confusion_counts_every_image():
-    table = lk.confusion(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 2, 2]), 3)
-    assert table.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]

@@ -45,7 +45,7 @@ def at_budget(
 
 
 def elapsed(record: Mapping[str, Any]) -> list[float]:
-    """Seconds of training at the end of each epoch."""
+    """Seconds at the end of each epoch, with what was scored after each."""
     return list(itertools.accumulate(row["seconds"] for row in record["rows"]))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import math
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+
+from labkit.records import decode
 
 # where each metric stands in a record; anything else is looked up in its details
 READERS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
@@ -83,9 +83,6 @@ class Value:
             text += f" ± {spread(self.spread)} (n = {self.n})"
         return f"{text} [{self.mark}]" if self.mark else text
 
-    def __float__(self) -> float:
-        return float(self.value)
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -138,9 +135,9 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else 0.0
 
 
-def decode(text: str) -> np.ndarray:
-    """Predictions or labels of a record, uint8 [N], from base64 of zlib."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+def answers(record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The true and the predicted class of every test image of a record, uint8 [N] each."""
+    return decode(record["labels"]), decode(record["predictions"])
 
 
 def agreement(a: Mapping[str, Any], b: Mapping[str, Any]) -> Agreement:
@@ -149,14 +146,15 @@ def agreement(a: Mapping[str, Any], b: Mapping[str, Any]) -> Agreement:
     Raises:
         ValueError: the records were scored on different test images.
     """
-    labels = decode(a["labels"])
+    labels, said_a = answers(a)
+    other, said_b = answers(b)
     if not same_images(a, b):
         raise ValueError(
             f"records {a['row']} and {b['row']} were scored on different test images"
-            f" ({len(labels):,} and {len(decode(b['labels'])):,}); compare records of one preset"
+            f" ({len(labels):,} and {len(other):,}); compare records of one preset"
             " and data set"
         )
-    right_a, right_b = decode(a["predictions"]) == labels, decode(b["predictions"]) == labels
+    right_a, right_b = said_a == labels, said_b == labels
     shares = (right_a & right_b, right_a & ~right_b, ~right_a & right_b, ~right_a & ~right_b)
     return Agreement(*(float(share.mean()) for share in shares), images=len(labels))
 

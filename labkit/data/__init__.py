@@ -29,7 +29,6 @@ __all__ = [
     "add",
     "available",
     "data_home",
-    "get",
     "listing",
     "load",
     "verify",
@@ -76,18 +75,13 @@ def load(name: str) -> Data:
             f" {known.archive.md5}; delete it, or if you made it yourself, add it:"
             f" labkit data add {name} {place}"
         )
-    return _prepare(known.read(place), home)
+    return prepared.save(known.read(place), home)
 
 
 def available(name: str) -> bool:
     """Whether `load(name)` would do without a download."""
     _check_name(name)
     return name in synthetic.SETS or _state(KNOWN[name], data_home()) != "absent"
-
-
-def get(name: str) -> Data:
-    """Make a data set ready for work without network: prepare it, downloading it if need be."""
-    return load(name)
 
 
 def add(name: str, path: str | Path) -> Data:
@@ -109,7 +103,7 @@ def add(name: str, path: str | Path) -> Data:
     if place is None:
         looked = ", ".join([*(layout.folder for layout in known.layouts), known.archive.file])
         raise DataError(f"{path} holds no {name}: it neither is nor has one of {looked}")
-    return _prepare(known.read(place), data_home())
+    return prepared.save(known.read(place), data_home())
 
 
 def verify() -> Iterator[str]:
@@ -154,11 +148,6 @@ def _check_name(name: str) -> None:
         raise InputError(f"no data set is called {name!r}; {hint}there are {', '.join(DATASETS)}")
 
 
-def _prepare(data: Data, home: Path) -> Data:
-    prepared.save(data, home)
-    return data
-
-
 def _fetch(known: Known, home: Path) -> Data:
     archive = known.archive
     path = home / archive.file
@@ -171,8 +160,8 @@ def _fetch(known: Known, home: Path) -> Data:
             f" ({archive.size:,} bytes, MD5 {archive.md5}) and put it at {path}."
             f"\n  Or work on synthetic_{known.name}, which needs no download."
         ) from error
-    data = _prepare(known.read(path), home)
-    path.unlink()  # all of it is in the prepared file
+    data = prepared.save(known.read(path), home)
+    path.unlink(missing_ok=True)  # all of it is in the prepared file
     return data
 
 

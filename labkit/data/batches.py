@@ -22,7 +22,6 @@ def batches(
     drop_last: bool = False,
     augment: str = "none",
     normalise: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-    channels_last: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of (images float32 [B, 3, H, W], labels int64 [B]).
 
@@ -42,9 +41,9 @@ def batches(
             "shuffling and augmenting draw random numbers:"
             " pass generator=torch.Generator().manual_seed(0), or shuffle=False and no augment"
         )
-    order = _order(len(split) * len(names), generator if shuffle else None, split.labels.device)
-    count = steps(len(split), batch, augment, drop_last)
-    memory = torch.channels_last if channels_last else torch.contiguous_format
+    samples = len(split) * len(names)
+    order = _order(samples, generator if shuffle else None, split.labels.device)
+    count = samples // batch if drop_last else math.ceil(samples / batch)
     scale = _scale(normalise, split.images.device)
     groups = _groups(order, batch, len(split), len(names), count)
     for parts in groups:
@@ -57,13 +56,10 @@ def batches(
         if scale is not None:
             x = x.sub_(scale[0]).mul_(scale[1])  # ours: nobody else holds these pixels
         # the pixels of a channel lie together until here: augmenting is then twice as fast
-        yield x.contiguous(memory_format=memory), split.labels.index_select(0, torch.cat(parts))
-
-
-def steps(n: int, batch: int, augment: str = "none", drop_last: bool = False) -> int:
-    """How many batches an epoch over n images has."""
-    images = n * len(passes(augment))
-    return images // batch if drop_last else math.ceil(images / batch)
+        yield (
+            x.contiguous(memory_format=torch.channels_last),
+            split.labels.index_select(0, torch.cat(parts)),
+        )
 
 
 def _order(samples: int, generator: Generator | None, device: torch.device) -> Tensor:

@@ -107,7 +107,9 @@ class Known:
             official = self.archive.matches(place)
             origin = f"official archive {self.archive.url}" if official else "unofficial archive"
             return *self.read_archive(place, official), f"{origin} ({place.name})"
-        layout = next(x for x in self.layouts if x.fits(place))
+        layout = next((x for x in self.layouts if x.fits(place)), None)
+        if layout is None:
+            raise DataError(f"{place} went away, or lost some of its files, before it was read")
         return *layout.read(place), f"local copy, {layout.folder} layout"
 
     def _check_counts(self, place: Path, kind: str, split: Split, each: int) -> None:

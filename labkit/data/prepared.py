@@ -26,8 +26,8 @@ def path_of(home: Path, name: str) -> Path:
     return home / "prepared" / f"{name}.safetensors"
 
 
-def save(data: Data, home: Path) -> None:
-    """Write the prepared file of `data`, replacing an older one.
+def save(data: Data, home: Path) -> Data:
+    """Write the prepared file of `data`, replacing an older one; gives `data` back.
 
     Raises:
         DataError: the data folder cannot be written to.
@@ -46,6 +46,7 @@ def save(data: Data, home: Path) -> None:
     metadata = {"labkit": json.dumps(about, ensure_ascii=False)}
     with explain_read_only(path):
         write_atomic(path, safetensors.torch.save(_tensors(data), metadata))
+    return data
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,9 +65,6 @@ class Data:
     def complete(self) -> bool:
         """Whether every published image is here; a subset added by hand is not complete."""
         return (len(self.train), len(self.test)) == self.published
-
-    def to(self, device: torch.device | str) -> Data:
-        return dataclasses.replace(self, train=self.train.to(device), test=self.test.to(device))
 
     def card(self) -> dict[str, Any]:
         """What a record says about its data: JSON values only."""

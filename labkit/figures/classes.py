@@ -34,7 +34,7 @@ def confusion(
     With `groups` (name -> classes), rows and columns are groups: right means the right group.
     """
     (record,) = as_records(record)
-    labels, guesses = (compare.decode(record[key]) for key in ("labels", "predictions"))
+    labels, guesses = compare.answers(record)
     words = [_word(one) for one in classes]
     if groups:
         member = membership(classes, groups)

@@ -55,15 +55,18 @@ def answers(run: Any, split: Any, classes: Sequence[str], *, right: bool, count:
     `split` holds the test images in the order of the record's predictions: `report.test(row)`.
     """
     (record,) = as_records(run)
-    labels, guesses = (compare.decode(record[key]) for key in ("labels", "predictions"))
+    labels, guesses = compare.answers(record)
     where = np.flatnonzero((labels == guesses) == right)[:count]
-    images = np.stack([np.asarray(split.images[int(i)]) for i in where]) if len(where) else []
+    title = f"{name(record)}: {'rightly' if right else 'wrongly'} identified"
+    if not len(where):
+        return _nothing(title, f"none of {len(labels):,} test images", record["data"]["synthetic"])
+    images = np.stack([np.asarray(split.images[int(i)]) for i in where])
     return gallery(
         images,
         labels[where],
         guesses[where],
         classes,
-        f"{name(record)}: {'rightly' if right else 'wrongly'} identified",
+        title,
         synthetic=record["data"]["synthetic"],
     )
 
@@ -168,6 +171,16 @@ def _grid(images: np.ndarray, captions, title: str, *, columns: int, colours=Non
         width = round(17 * columns)
         figure.suptitle(textwrap.fill(title, width), x=0.01, ha="left", fontsize=12)
     return figure
+
+
+def _nothing(title: str, words: str, synthetic: bool):
+    """A Figure that says in words that there is nothing to draw."""
+    title = marked(title, synthetic)
+    with theme() as plt:
+        figure, axes = plt.subplots(figsize=(6.0, 1.2))
+        axes.axis("off")
+        axes.set_title(f"{title}: {words}", fontsize=12, loc="left")
+    return described(figure, f"{title}: {words}, so that no image is drawn.")
 
 
 def _rows(rows: Mapping[str, np.ndarray], title: str):

@@ -55,7 +55,7 @@ def origins(record: Any, classes: Sequence[str], groups: Mapping[str, Sequence[s
     the right group; a flat network can be read in the same way.
     """
     (record,) = as_records(record)
-    labels, guesses = (compare.decode(record[key]) for key in ("labels", "predictions"))
+    labels, guesses = compare.answers(record)
     member = membership(classes, groups)
     outcome = np.where(labels == guesses, 0, np.where(member[labels] == member[guesses], 1, 2))
     parts = {group: outcome[member[labels] == g] for g, group in enumerate(groups)}
