@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from labkit import cli, records
@@ -158,3 +161,39 @@ def test_importing_labkit_is_quick_and_does_not_import_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 0.5
+
+
+def workers(of):
+    """The trainings that a sweep started."""
+    started = psutil.Process(of).children(recursive=True)
+    return [process for process in started if "spawn_main" in " ".join(process.cmdline())]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["terminated", "a worker killed"])
+def test_a_sweep_side_by_side_ends_when_it_is_told_or_loses_a_worker(home, how):
+    out = home / "out"
+    words = ["sweep", "002-M1", "--preset", "smoke", "--epochs", "2000", "--seeds", "2", "-j", "2"]
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "labkit", *words, "--out", str(out)],
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"LABKIT_PROGRESS": "lines"},
+    )  # fmt: skip
+    with sweep:
+        for line in sweep.stderr:  # until both train
+            if "002-M1 [" in line:
+                break
+        both = workers(sweep.pid)
+        assert len(both) == 2
+        started = time.monotonic()
+        if how == "terminated":
+            sweep.send_signal(signal.SIGTERM)
+        else:
+            both[0].kill()
+        said = sweep.stderr.read()
+    assert time.monotonic() - started < 30
+    assert sweep.returncode == (143 if how == "terminated" else 1)
+    assert ("terminated;" if how == "terminated" else "was killed") in said
+    assert "Traceback" not in said
+    _, alive = psutil.wait_procs(both, timeout=10)
+    assert not alive
+    assert not out.exists()

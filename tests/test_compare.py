@@ -378,3 +378,16 @@ def test_a_notebook_shows_every_word_of_a_table():
     shown = compare.verdicts([claim], {})
     assert long in shown._repr_html_()
     assert long in shown[["claim"]]._repr_html_()
+
+
+def test_one_run_decides_nothing_between_two_close_losses():
+    claim = compare.below(A, "train_loss", "test_loss")
+    rows = [{"epoch": 1, "lr": 0.1, "train_loss": 2.0, "train_top1": 0.4, "seconds": 1.0}]
+
+    def run(loss):
+        test = {"loss": loss, "top1": 0.4, "top3": 0.5, "top5": 0.6, "images": 2000}
+        return [forged(A, rows=rows, test=test)]
+
+    assert judge(claim, run(2.001)).verdict == "undecided"
+    assert judge(claim, run(2.5)).verdict == "holds"
+    assert judge(claim, run(1.5)).verdict == "fails"

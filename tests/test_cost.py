@@ -143,3 +143,17 @@ def test_the_peak_of_a_run_is_its_own_and_not_that_of_the_one_before():
     before = device.peak_memory(CPU)
     device.reset_peak_memory(CPU)
     assert device.peak_memory(CPU) < before - 300
+
+
+CHILD = """
+from labkit import device
+print(device.peak_memory(device.torch.device("cpu")))
+"""
+
+
+def test_a_process_does_not_count_the_memory_of_the_one_that_started_it():
+    held = torch.ones(500_000_000, dtype=torch.float32)
+    assert device.peak_memory(CPU) > 2000
+    done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1500
+    del held

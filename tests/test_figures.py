@@ -242,3 +242,10 @@ def test_importing_figures_imports_neither_torch_nor_seaborn():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_run_without_such_answers_is_told_in_words(right):
+    run = forged("002-M1", 0.0 if right else 1.0)
+    figure = figures.answers(run, types.SimpleNamespace(images=[]), CLASSES, right=right)
+    assert "none of 2,000 test images" in figures.alt(figure)

@@ -1,5 +1,7 @@
 """A step replayed from a CUDA graph computes what the same step computes eagerly."""
 
+import copy
+
 import pytest
 import torch
 
@@ -78,3 +80,27 @@ def test_a_step_that_cannot_be_captured_goes_on_eagerly(capsys):
         assert update(x, x, 0.1).tolist() == [6.0, 0.0, 2.0]
     assert update.failed
     assert "no CUDA graph" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("optimizer", CASES)
+def test_a_checkpoint_of_a_cpu_goes_on_on_a_gpu(optimizer):
+    recipe = RECIPE.replace(optimizer=optimizer, **CASES[optimizer])
+    device = torch.device("cuda")
+
+    def step(net, state=None):
+        optimizer = train.make_optimizer(net, recipe)
+        if state:
+            optimizer.load_state_dict(state)
+        update = train.make_update(net, optimizer, recipe, bf16=False)
+        where = next(net.parameters()).device
+        x = torch.linspace(0, 1, 32 * 3 * 32 * 32).view(32, 3, 32, 32).to(where)
+        sums = [update(x, torch.arange(32, device=where) % 10, recipe.lr).tolist() for _ in "12345"]
+        return sums, optimizer.state_dict()
+
+    net = train.build(recipe, 10, 32).train()
+    _, state = step(net)
+    twin = copy.deepcopy(net).to(device, memory_format=torch.channels_last)
+    expected, _ = step(net, state)
+    got, _ = step(twin, state)
+    torch.testing.assert_close(torch.tensor(got), torch.tensor(expected), rtol=1e-3, atol=1e-3)

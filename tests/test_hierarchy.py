@@ -226,12 +226,26 @@ def test_no_fine_model_meets_a_batch_of_one():
     assert rows[0]["images"] == 4
 
 
-def test_fresh_trains_every_model_again():
-    recipe = TINY.replace(epochs=2, train_size=100, test_size=100)
+def test_fresh_trains_every_model_again(monkeypatch):
+    recipe = TINY.replace(epochs=1, train_size=100, test_size=100)
     with pytest.raises(train.OutOfTimeError):
-        lk.fit_hierarchy(recipe, device="cpu", deadline=time.monotonic() - 1)
-    run = lk.fit_hierarchy(recipe, device="cpu", fresh=True)
-    assert run.record["resumed"] == 0
+        lk.fit_hierarchy(
+            recipe.replace(epochs=2), device="cpu", fresh=True, deadline=time.monotonic() - 1
+        )
+    trained = []
+
+    def optimise(*arguments, label, **named):
+        trained.append(label)
+        return real(*arguments, label=label, **named)
+
+    real = train.optimise
+    monkeypatch.setattr(train, "optimise", optimise)
+    first = lk.fit_hierarchy(recipe, device="cpu")
+    once = list(trained)  # a fine model without images is not trained
+    assert once[0] == "system router"
+    again = lk.fit_hierarchy(recipe, device="cpu", fresh=True)
+    assert trained == 2 * once
+    assert timeless(again.record) == timeless(first.record)
 
 
 def test_the_fingerprint_covers_the_fine_models_and_the_partition(reference, monkeypatch):

@@ -8,9 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from forged import forged
 
 from labkit import notebooks, pages, parameters, publish
 from labkit.parameters import InputError
+from labkit.records import Record
 from labkit.reports import REPORTS
 
 ROOT = Path(__file__).parents[1]
@@ -396,3 +398,32 @@ def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, mon
     assert not staged
     publish._publish(*arguments, allow_stale=True)
     assert "fingerprint differs" in staged[0]
+
+
+def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
+    printed = {"report": "keras_vs_mbn", "device": {"name": "CPU"}, "versions": {"torch": "2"},
+               "created": "2026-11-21", "data": {"train": 50_000, "synthetic": False, "complete": True}}  # fmt: skip
+    found = [
+        Record(forged(row, top1, preset=preset, **printed))
+        for row, top1, preset in (
+            ("002-M1", 0.38, "full"), ("002-M2", 0.61, "full"),
+            ("002-M1", 0.30, "lesson"), ("002-T2", 0.40, "lesson"),
+        )
+    ]  # fmt: skip
+    text = pages.results(found, {})
+    (full,) = [line for line in text.splitlines() if line.startswith("| 002-M2 has a higher")]
+    assert "61.0 % against 002-M1 38.0 %" in full
+    assert "At preset" not in full
+    (lesson,) = [line for line in text.splitlines() if "even at a quarter" in line]
+    assert "40.0 % against 002-M1 30.0 %" in lesson
+    assert "At preset lesson" in lesson
+
+
+def test_the_readme_takes_the_last_epoch_and_the_log():
+    printed = {"report": "residual_attention", "preset": "lesson"}
+    ablation = forged("004-N1560", 0.35, **printed)
+    watched = forged("004-M4", 0.5, best_test={"epoch": 1, "top1": 0.6}, **printed)
+    four, fewest = pages.summary([Record(ablation), Record(watched)]).splitlines()[2:]
+    assert "51.57 % | log" in fewest
+    assert "004-M4" in four
+    assert "60.0 % [lesson]" in four

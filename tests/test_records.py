@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labkit import records
-from labkit.recipe import Recipe
+from labkit.recipe import Recipe, digest_of
 
 RECIPE = Recipe(dataset="cifar10", model="mnist_net", epochs=1, batch=10, lr=0.1)
 
@@ -88,3 +88,12 @@ def test_the_code_digests_cover_what_decides_numbers_and_nothing_else():
     names = set(records.code_digests())
     assert {"train.py", "recipe.py", "evaluate.py", "data/augment.py", "models/plain.py"} <= names
     assert not {"figures.py", "compare.py", "cli.py"} & names
+
+
+def test_a_record_outlives_a_field_that_recipes_gain_later():
+    older = RECIPE.to_json()
+    del older["score_train"]
+    record = records.seal(values(recipe=older, digest=digest_of(older)))
+    assert record.recipe == RECIPE
+    with pytest.raises(records.RecordError, match="not its recipe's"):
+        records.seal(values(recipe=older))

@@ -341,6 +341,8 @@ def test_later_losses_of_a_fingerprint_may_differ_by_more():
     ):
         assert train.same_fingerprint(ours, ours | {"losses": losses}) == same  # fmt: skip
     assert not train.same_fingerprint(ours, ours | {"weights": [5, 1.0, 2.01]})
+    many = ours | {"weights": [100_000, 1.0, 2.0]}
+    assert not train.same_fingerprint(many, ours | {"weights": [100_001, 1.0, 2.0]})
 
 
 @pytest.mark.faults(31)
@@ -352,3 +354,22 @@ def test_a_missing_gpu_is_refused_by_name():
             device.pick_device("cuda")
     with pytest.raises(lk.InputError, match="auto, cpu, cuda"):
         device.pick_device("gpu")
+
+
+def test_a_fresh_run_that_was_stopped_goes_on(monkeypatch):
+    whole = lk.fit(TINY, device="cpu")
+    for _ in range(2):
+        with pytest.raises(train.OutOfTimeError):
+            lk.fit(TINY, device="cpu", fresh=True, deadline=time.monotonic() - 1)
+    again = lk.fit(TINY, device="cpu", fresh=True)
+    assert again.record["resumed"] == 2
+    assert timeless(again.record) == timeless(whole.record)
+
+
+def test_memory_that_cannot_be_had_ends_a_run_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(train, "make_update", lambda *a: lambda *b: torch.empty(10**15))
+    with pytest.raises(train.TrainingError, match="out of memory on the cpu: mnist_net at batch"):
+        lk.fit(TINY, device="cpu")
+    monkeypatch.setattr(train, "make_update", lambda *a: lambda *b: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        lk.fit(TINY, device="cpu")
