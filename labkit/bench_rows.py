@@ -1,4 +1,4 @@
-"""How long each row of the reports takes at its own budget, from a few timed steps of each net.
+"""How long each row of the reports takes at a preset, from a few timed steps of each network.
 
 The steps are those of `labkit.train.optimise` on random images of the row's shape; what is timed
 is training, without the scoring of validation and test images.
@@ -17,8 +17,10 @@ from labkit import bench, cost, records
 from labkit.data.augment import passes
 from labkit.data.known import KNOWN, Known
 from labkit.device import device_card, pick_device, use_bf16
+from labkit.parameters import InputError
 from labkit.recipe import Recipe
-from labkit.reports import REPORTS, Row, find_row, find_study
+from labkit.reports import PRESETS, REPORTS, Row, find_row, find_study
+from labkit.reports.rows import Study
 
 # all rows that the reports print, on one H200: labkit's own target and its hard ceiling
 MINUTES, CEILING = 20.0, 30.0
@@ -29,9 +31,10 @@ SHARED = ("model", "options", "optimizer", "optimizer_options", "batch", "augmen
 
 @dataclass(frozen=True)
 class Line:
-    """One row at its own budget: images over all its networks, operations, seconds."""
+    """One row at the preset: images over all its networks, operations, seconds."""
 
     row: str
+    report: str  # its title
     title: str
     printed: bool  # by the report; else it is one of ours
     images: int
@@ -40,23 +43,29 @@ class Line:
 
 
 def bench_rows(
-    targets: Sequence[str] = (), *, device: str = "auto", seconds: float = SECONDS
+    targets: Sequence[str] = (),
+    *,
+    preset: str = "full",
+    device: str = "auto",
+    seconds: float = SECONDS,
 ) -> dict[str, Any]:
-    """Time the networks of all rows (or of these reports or rows), and print a line a row.
+    """Time the networks of all rows that the preset has (or of these reports or rows).
 
-    `seconds` is about how long a network is timed. Some of the rows, or another time, replace no
-    written results.
+    Prints a line a row. `seconds` is about how long a network is timed. Some of the rows, or
+    another time, replace no written results.
 
     Raises:
-        InputError: no such report, row or device.
+        InputError: no such report, row, preset or device.
     """
     target = pick_device(device)
     bf16 = use_bf16("auto", target)
-    chosen = _chosen(targets)
+    if preset not in PRESETS:
+        raise InputError(f"preset is {preset!r}; it must be one of {', '.join(PRESETS)}")
+    chosen = [(study, row) for study, row in _chosen(targets) if row.at(preset)]
     known: dict[str, tuple[float, float]] = {}
     lines = []
-    for row in chosen:
-        lines.append(_time(row, target, bf16, seconds, known))
+    for study, row in chosen:
+        lines.append(_time(study, row, preset, target, seconds, known))
         line = lines[-1]
         print(
             f"{line.row:<10} {line.images:>13,} images {line.images / line.seconds:>9,.0f} a second"
@@ -65,58 +74,64 @@ def bench_rows(
             flush=True,
         )
     total = sum(line.seconds for line in lines if line.printed) / 60
+    goal = f"; target {MINUTES:g}, ceiling {CEILING:g}"
     print(
-        f"the rows that the reports print: {total:,.1f} minutes, one after another"
-        + (f"; target {MINUTES:g}, ceiling {CEILING:g}" if target.type == "cuda" else "")
+        f"the rows that the reports print, one after another: {total:,.1f} minutes"
+        + (goal if (target.type, preset) == ("cuda", "full") else "")
     )
     results = {
         "device": device_card(target, bf16), "versions": records.versions(),
-        "created": records.now(), "minutes": total, "rows": [asdict(line) for line in lines],
+        "created": records.now(), "preset": preset, "minutes": total,
+        "rows": [asdict(line) for line in lines],
     }  # fmt: skip
     if targets or seconds != SECONDS:
         print("not written: the results are of all rows, timed as long as usual")
         return results
-    bench.write(results, f"rows-{target.type}")
+    bench.write(results, f"rows-{preset}-{target.type}")
     return results
 
 
-def _chosen(targets: Sequence[str]) -> list[Row]:
+def _chosen(targets: Sequence[str]) -> list[tuple[Study, Row]]:
+    every = {row.id: (study, row) for study in REPORTS.values() for row in study.rows}
     if not targets:
-        return [row for study in REPORTS.values() for row in study.rows]
-    some = [find_row(t)[1:] if "-" in t else find_study(t).rows for t in targets]
-    return list({row.id: row for rows in some for row in rows}.values())
+        return list(every.values())
+    named = [[find_row(t)[1]] if "-" in t else find_study(t).rows for t in targets]
+    return [every[name] for name in dict.fromkeys(row.id for rows in named for row in rows)]
 
 
 def _time(
+    study: Study,
     row: Row,
+    preset: str,
     device: torch.device,
-    bf16: bool,
     seconds: float,
     known: dict[str, tuple[float, float]],
 ) -> Line:
     """`known` holds the speeds that were measured before."""
-    recipe, data = row.full, KNOWN[row.full.dataset]
+    recipe, data = row.at(preset), KNOWN[row.full.dataset]
     parts = cost.parts(recipe, data.published[0], len(data.classes))
     took = flop = 0.0
     for part in parts:
         one = recipe.replace(hierarchy=None, model=part.model, options=part.options)
         key = json.dumps([{n: one.to_json()[n] for n in SHARED}, part.classes, data.side])
         if key not in known:
-            known[key] = _speed(one, part.classes, data, device, bf16, seconds)
+            known[key] = _speed(one, part.classes, data, device, seconds)
         speed, each = known[key]
         took += part.images / speed
         flop += part.images * each
-    return Line(row.id, row.title, not row.optional, sum(p.images for p in parts), flop, took)
+    images = sum(part.images for part in parts)
+    return Line(row.id, study.title, row.title, not row.optional, images, flop, took)
 
 
 def _speed(
-    recipe: Recipe, classes: int, data: Known, device: torch.device, bf16: bool, seconds: float
+    recipe: Recipe, classes: int, data: Known, device: torch.device, seconds: float
 ) -> tuple[float, float]:
     """(images a second, operations an image) of a network as this recipe trains it."""
+    bf16 = use_bf16(recipe.precision, device)
     net = cost.examine(recipe.model, json.dumps(recipe.options), classes, data.side, bf16)
     flop = 2 * cost.TRAINING * net.multiply_adds
     guess = cost.seconds_per_image(net, device, bf16)
-    steps = max(2, round(seconds / (guess * recipe.batch * len(passes(recipe.augment)))))
+    steps = max(1, round(seconds / (guess * recipe.batch * len(passes(recipe.augment)))))
     split = bench.random_images(steps * recipe.batch, data.side, classes, device)
     short = recipe.replace(
         dataset="random", epochs=2, validation=0, train_size=0, patience=0, watch_test=False,

@@ -130,8 +130,9 @@ def parser() -> argparse.ArgumentParser:
     new = command("bench", run_bench, "time training against a student's loop, Keras, and the net")
     text = "networks of the comparison; with --rows, reports or rows (default: all)"
     new.add_argument("names", nargs="*", help=text)
-    text = "how long each row takes at its report's own budget, from a few steps of its networks"
+    text = "how long each row takes at a preset, from a few steps of its networks"
     new.add_argument("--rows", action="store_true", help=text)
+    new.add_argument("--preset", default="full", help="of the rows: lesson or full (full)")
     new.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
     new.add_argument("--device", default="auto", help="auto, cpu or cuda")
     new.add_argument("--scale", type=float, default=1.0, help="images a round, as a share of usual")
@@ -304,7 +305,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
     from labkit.parameters import InputError
 
     if arguments.rows:
-        bench_rows(arguments.names, device=arguments.device)
+        bench_rows(arguments.names, preset=arguments.preset, device=arguments.device)
         return 0
     known = [case.model for case in bench.CASES]
     if unknown := sorted(set(arguments.names) - set(known)):

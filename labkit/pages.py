@@ -182,10 +182,9 @@ def _benchmark(measured: Mapping[str, Any]) -> str:
         for case in measured["cases"]
         for way, target in case["targets"].items()
     ]  # fmt: skip
-    threads = f"{device['threads']} threads, " if device["type"] == "cpu" else ""
     return "\n\n".join(
         [
-            f"## {device['name']}, {threads}{device['precision']}",
+            f"## {device['name']}, {_engine(device)}",
             f"Images a second: medians of {measured['rounds']} rounds on"
             f" {measured['created'][:10]} with torch"
             f" {versions['torch']}. The peak is what one large matrix product reaches in the same"
@@ -203,8 +202,11 @@ def _benchmark(measured: Mapping[str, Any]) -> str:
 
 
 def _row_times(measured: Mapping[str, Any]) -> str:
-    """Seconds of every row at its own budget, as `labkit bench --rows` found them."""
+    """Times of every row at a preset, as `labkit bench --rows` found them."""
     device = measured["device"]
+    sums: dict[str, float] = {}
+    for line in measured["rows"]:
+        sums[line["report"]] = sums.get(line["report"], 0) + line["seconds"]
     head = ["row", "", "images", "images a second", "TFLOP/s", "time"]
     lines = [
         [
@@ -216,14 +218,21 @@ def _row_times(measured: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     return "\n\n".join(
         [
-            f"## Every row at its report's own budget on {device['name']}, {device['precision']}",
-            "Extrapolated from a few timed steps of each network on"
-            f" {measured['created'][:10]} with torch {measured['versions']['torch']}; training"
-            " alone, one row after another. Rows that the reports print come to"
+            f"## Every row at preset {measured['preset']} on {device['name']}, {_engine(device)}",
+            f"Extrapolated from a few timed steps of each network on {measured['created'][:10]}"
+            f" with torch {measured['versions']['torch']}: training alone, without scoring, one"
+            " row after another and one seed each. The rows that the reports print come to"
             f" {clock(60 * measured['minutes'])}.",
+            markdown(["report", "all its rows"], ((t, clock(s)) for t, s in sums.items()),
+                     ["all its rows"]),
             markdown(head, lines, head[2:]),
         ]
-    )
+    )  # fmt: skip
+
+
+def _engine(device: Mapping[str, Any]) -> str:
+    threads = f"{device['threads']} threads, " if device["type"] == "cpu" else ""
+    return f"{threads}{device['precision']}"
 
 
 def markdown(head: list[str], rows: Iterable[Iterable[Any]], numbers: Collection[str] = ()) -> str:

@@ -30,14 +30,14 @@ def test_a_whole_run_is_kept_and_shown(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     monkeypatch.setattr(bench_rows, "_speed", lambda *_: (1000.0, 2e9))
     results = bench_rows.bench_rows(device="cpu")
-    written = json.loads((tmp_path / "rows-cpu.json").read_text(encoding="utf-8"))
+    written = json.loads((tmp_path / "rows-full-cpu.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(results))
     rows = [row for study in REPORTS.values() for row in study.rows]
     assert [line["row"] for line in written["rows"]] == [row.id for row in rows]
     printed = [line["seconds"] for line in written["rows"] if line["printed"]]
     assert written["minutes"] == pytest.approx(sum(printed) / 60)
     text = pages.benchmarks(tmp_path)
-    assert "## Every row at its report's own budget" in text
+    assert "## Every row at preset full on " in text
     assert "| 002-M1 | MNIST net | 600,000 | 1,000 | 2.00 | 10:00 |" in text
 
 
@@ -52,6 +52,17 @@ def test_a_system_is_timed_as_its_router_and_fine_models():
     assert {part.model for part in fine} == {"preresnet44"}
     assert sum(part.classes for part in fine) == 100
     assert sum(part.images for part in fine) == pytest.approx(1_000_000)
+
+
+def test_a_preset_has_its_own_rows_and_budget(monkeypatch):
+    monkeypatch.setattr(bench_rows, "_speed", lambda *_: (1000.0, 2e9))
+    results = bench_rows.bench_rows(["002"], preset="lesson", device="cpu")
+    study = REPORTS["keras_vs_mbn"]
+    assert [line["row"] for line in results["rows"]] == [r.id for r in study.rows if r.lesson]
+    assert results["rows"][0]["images"] == 400_000
+    assert {line["report"] for line in results["rows"]} == {study.title}
+    with pytest.raises(InputError, match="preset is 'ful'"):
+        bench_rows.bench_rows(preset="ful", device="cpu")
 
 
 def test_an_unknown_target_is_named():

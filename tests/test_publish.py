@@ -401,8 +401,10 @@ def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, mon
 
 
 def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
-    printed = {"report": "keras_vs_mbn", "device": {"name": "CPU"}, "versions": {"torch": "2"},
-               "created": "2026-11-21", "data": {"train": 50_000, "synthetic": False, "complete": True}}  # fmt: skip
+    printed = {
+        "report": "keras_vs_mbn", "device": {"name": "CPU"}, "versions": {"torch": "2"},
+        "created": "2026-11-21", "data": {"train": 50_000, "synthetic": False, "complete": True},
+    }  # fmt: skip
     found = [
         Record(forged(row, top1, preset=preset, **printed))
         for row, top1, preset in (
