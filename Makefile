@@ -25,6 +25,7 @@ lab: $(READY)
 
 bench: $(READY) $(KERAS)/.ready
 	@$(BIN)/python -m labkit bench --keras $(KERAS)/bin/python
+	@$(BIN)/python -m labkit bench --rows
 
 clean:
 	rm -rf book/_build .pytest_cache .ruff_cache .hypothesis

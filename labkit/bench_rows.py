@@ -45,12 +45,13 @@ class Line:
 def bench_rows(
     targets: Sequence[str] = (),
     *,
-    preset: str = "full",
+    preset: str = "",
     device: str = "auto",
     seconds: float = SECONDS,
 ) -> dict[str, Any]:
     """Time the networks of all rows that the preset has (or of these reports or rows).
 
+    Without a preset: full on a GPU; lesson on a CPU, where a class hour is what has to fit.
     Prints a line a row. `seconds` is about how long a network is timed. Some of the rows, or
     another time, replace no written results.
 
@@ -59,6 +60,7 @@ def bench_rows(
     """
     target = pick_device(device)
     bf16 = use_bf16("auto", target)
+    preset = preset or ("full" if target.type == "cuda" else "lesson")
     if preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; it must be one of {', '.join(PRESETS)}")
     chosen = [(study, row) for study, row in _chosen(targets) if row.at(preset)]

@@ -132,7 +132,8 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("names", nargs="*", help=text)
     text = "how long each row takes at a preset, from a few steps of its networks"
     new.add_argument("--rows", action="store_true", help=text)
-    new.add_argument("--preset", default="full", help="of the rows: lesson or full (full)")
+    text = "of the rows: lesson or full (lesson on a CPU, full on a GPU)"
+    new.add_argument("--preset", default="", help=text)
     new.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
     new.add_argument("--device", default="auto", help="auto, cpu or cuda")
     new.add_argument("--scale", type=float, default=1.0, help="images a round, as a share of usual")

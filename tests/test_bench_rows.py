@@ -11,7 +11,7 @@ from labkit.reports import REPORTS, find_row
 def test_rows_are_timed_from_steps_of_their_networks(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
-    results = bench_rows.bench_rows(["002-M1", "002-V1"], device="cpu", seconds=0.1)
+    results = bench_rows.bench_rows(["002-M1", "002-V1"], preset="full", device="cpu", seconds=0.1)
     small, all_images = results["rows"]
     assert small["images"] == 15 * 40_000
     assert all_images["images"] == 15 * 50_000
@@ -29,7 +29,7 @@ def test_rows_are_timed_from_steps_of_their_networks(tmp_path, monkeypatch, caps
 def test_a_whole_run_is_kept_and_shown(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     monkeypatch.setattr(bench_rows, "_speed", lambda *_: (1000.0, 2e9))
-    results = bench_rows.bench_rows(device="cpu")
+    results = bench_rows.bench_rows(preset="full", device="cpu")
     written = json.loads((tmp_path / "rows-full-cpu.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(results))
     rows = [row for study in REPORTS.values() for row in study.rows]
@@ -56,7 +56,8 @@ def test_a_system_is_timed_as_its_router_and_fine_models():
 
 def test_a_preset_has_its_own_rows_and_budget(monkeypatch):
     monkeypatch.setattr(bench_rows, "_speed", lambda *_: (1000.0, 2e9))
-    results = bench_rows.bench_rows(["002"], preset="lesson", device="cpu")
+    results = bench_rows.bench_rows(["002"], device="cpu")
+    assert results["preset"] == "lesson"
     study = REPORTS["keras_vs_mbn"]
     assert [line["row"] for line in results["rows"]] == [r.id for r in study.rows if r.lesson]
     assert results["rows"][0]["images"] == 400_000
