@@ -103,6 +103,7 @@ class Checkpoint:
         return state["rows"]
 
     def save_weights(self, net: nn.Module) -> None:
+        """Keep the weights and running statistics of a finished run, in full precision."""
         weights = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write_atomic(self.folder / "weights.safetensors", safetensors.torch.save(weights))

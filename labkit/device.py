@@ -80,6 +80,7 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 
 
 def device_card(device: torch.device, bf16: bool) -> dict[str, Any]:
+    """What a record says of the machine: type, name, threads, precision; together, if shared."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     precision = "bf16" if bf16 else "fp32"
     threads = torch.get_num_threads()

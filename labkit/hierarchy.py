@@ -109,8 +109,9 @@ def fit_hierarchy(
     The router is a run of its own, which all systems with the same router share. The record's
     test scores are those of hard routing; its loss is None, because a misrouted image has
     probability 0. `details` adds what explains them (see `explain`), and the multiply-adds of an
-    image, which passes the router and one fine model. A stopped system goes on inside the model
-    where it stopped.
+    image, which passes the router and one fine model. `seconds` are those of all models, the
+    router's from the run that trained it. A stopped system goes on inside the model where it
+    stopped.
     """
     _check(recipe)
     target = pick_device(device)

@@ -28,6 +28,7 @@ class Progress:
         self.write = _writer(self.style)
 
     def advance(self, images: int, details: Callable[[], str]) -> None:
+        """Count so many more images, and print a sign of life if it is time for one."""
         self.done += images
         now = time.perf_counter()
         if self.style != "off" and now - self.last >= EVERY[self.style]:
@@ -35,6 +36,7 @@ class Progress:
             self.write(self._line(details(), now - self.started), False)
 
     def finish(self, text: str) -> None:
+        """Put `text` in the place of the bar."""
         if self.style != "off":
             self.write(f"{self.label}: {text}", True)
 

@@ -122,9 +122,15 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe that `to_json` wrote; fields that are missing take their defaults.
+
+        Raises:
+            InputError: a field that does not exist, or a value outside its range.
+        """
         return _from_json(cls, values)
 
     def replace(self, **changes: Any) -> Recipe:
+        """Another recipe, equal but for these fields."""
         return dataclasses.replace(self, **changes)
 
     @property

@@ -153,6 +153,7 @@ def file_name(record: Mapping[str, Any]) -> str:
 
 
 def by_row(found: Iterable[Record]) -> dict[str, list[Record]]:
+    """The records of each row, by its id, in the order in which they come."""
     rows: dict[str, list[Record]] = {}
     for record in found:
         rows.setdefault(record["row"], []).append(record)
@@ -187,6 +188,7 @@ def run_key(recipe: Recipe, data_sha256: str) -> str:
 
 
 def versions() -> dict[str, str]:
+    """Of Python, labkit and the packages that decide numbers."""
     packages = {name: metadata.version(name) for name in ("torch", "torchvision", "numpy")}
     return {"python": platform.python_version(), "labkit": _labkit_version(), **packages}
 

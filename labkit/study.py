@@ -69,6 +69,11 @@ class Report:
 
     @functools.cached_property
     def data(self) -> Data:
+        """The report's data set, or its stand-in.
+
+        Raises:
+            DataError: a copy is damaged, or there is none and no network.
+        """
         return load(self._dataset(self.study.dataset))
 
     @property

@@ -29,6 +29,8 @@ from labkit.train import OutOfTimeError, TrainingError
 
 @dataclass(frozen=True)
 class Job:
+    """One record to earn: a row of an opened report, at one seed."""
+
     report: Report
     row: Row
     seed: int

@@ -80,6 +80,7 @@ class Run:
         return net.eval()
 
     def untrained(self) -> nn.Module:
+        """The network as it was before its first update, on the CPU."""
         data = self.record["data"]
         return build(self.record.recipe, len(data["classes"]), data["size"])
 
@@ -327,6 +328,11 @@ def same_fingerprint(ours: Mapping[str, list], theirs: Mapping[str, list]) -> bo
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all parameters of `net`.
+
+    Raises:
+        InputError: it takes no such option.
+    """
     try:
         make = OPTIMIZERS[recipe.optimizer]
         return make(net.parameters(), lr=recipe.lr, **recipe.optimizer_options)
@@ -350,7 +356,7 @@ def statistics(recipe: Recipe, data: Data) -> tuple | None:
 
 
 def test_split(recipe: Recipe, data: Data) -> Split:
-    """The test images, or the first class-balanced `test_size` of them."""
+    """The test images, or the first class-balanced `test_size` of them: one a class at least."""
     if not recipe.test_size or recipe.test_size >= len(data.test):
         return data.test
     each = max(1, recipe.test_size // len(data.classes))

@@ -29,6 +29,7 @@ class Archive:
         return self.url.rsplit("/", 1)[-1]
 
     def matches(self, path: Path) -> bool:
+        """Whether the file at `path` is the published one."""
         return path.stat().st_size == self.size and files.md5(path) == self.md5
 
 
@@ -42,6 +43,7 @@ class Layout:
     folders: tuple[str, ...] = ()
 
     def fits(self, folder: Path) -> bool:
+        """Whether the folder has all that this layout is told by."""
         files = all((folder / name).is_file() for name in self.files)
         return files and all((folder / name).is_dir() for name in self.folders)
 

@@ -50,4 +50,5 @@ class Study:
 
     @property
     def dataset(self) -> str:
+        """The name of the one data set that all its rows use."""
         return self.rows[0].full.dataset
