@@ -7,6 +7,7 @@ that a machine that slows down slows them all:
 - `labkit`: `labkit.train.optimise`, as every record is made;
 - `bare`: one fixed batch through the same update, with no data behind it. Nothing can be faster;
 - `eager`, on a GPU: `bare` without the CUDA graph;
+- `deterministic`, on a GPU: `bare` with kernels that repeat their bits;
 - `keras`, where a Python with TensorFlow is given: Keras's own `fit` on report 002's two networks.
 """
 
@@ -32,7 +33,7 @@ from torchvision import transforms
 from labkit import cost, files, models, records, train
 from labkit.checkpoint import Checkpoint
 from labkit.data import Split
-from labkit.device import device_card, pick_device, use_bf16
+from labkit.device import device_card, own_randomness, pick_device, use_bf16
 from labkit.parameters import InputError
 from labkit.recipe import Recipe
 
@@ -116,7 +117,7 @@ def bench(
         split = _random_images(case, target, scale)
         ways = {"student": _student, "labkit": _labkit, "bare": _bare}
         if target.type == "cuda":
-            ways["eager"] = _eager
+            ways |= {"eager": _eager, "deterministic": _deterministic}
         with contextlib.ExitStack() as stack:
             if keras and case.model in KERAS:
                 ways["keras"] = stack.enter_context(
@@ -248,6 +249,11 @@ def images_per_second(recipe: Recipe, split: Split, classes: int, bf16: bool) ->
 def _bare(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
     net, optimizer = _made(case, device)
     return _fixed_batch(case, split, device, train.make_update(net, optimizer, case.recipe, bf16))
+
+
+def _deterministic(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
+    with own_randomness(device, deterministic=True):
+        return _bare(case, split, device, bf16)
 
 
 def _eager(case: Case, split: Split, device: torch.device, bf16: bool) -> float:

@@ -162,7 +162,7 @@ def benchmarks(folder: Path) -> str:
 
 def _benchmark(measured: Mapping[str, Any]) -> str:
     device, versions = measured["device"], measured["versions"]
-    ways = [w for w in ("student", "keras", "labkit", "bare", "eager")
+    ways = [w for w in ("student", "keras", "labkit", "bare", "eager", "deterministic")
             if any(w in case["median"] for case in measured["cases"])]  # fmt: skip
     head = ["network", "batch", *ways, "TFLOP/s", "of peak"]
     speeds = [
