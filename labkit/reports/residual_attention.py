@@ -38,7 +38,7 @@ WATCHED = MAIN.replace(watch_test=True)
 SHORT = MAIN.replace(epochs=100)
 SIZES = (25_000, 12_500, 6250, 3120, 1560)
 # fewer than 450 updates leave the running statistics (momentum 0.99) short of the activations
-LESSON = {"epochs": 12, "test_size": 2000}
+LESSON = {"epochs": 20, "test_size": 2000}
 LESSON_M1 = LESSON | {"train_size": 16_000, "epochs": 5}
 # at least one whole batch of 64; the 50,000 images become 320, and so on down
 SMOKE = {50_000: 320, 25_000: 240, 12_500: 190, 6250: 150, 3120: 110, 1560: 80}
@@ -133,7 +133,7 @@ STUDY = Study(
             id="004-C3",
             title="1,560 images, as many updates as 6,250 images get",
             full=SHORT.replace(train_size=1560, epochs=404),
-            lesson=LESSON | {"train_size": 1560, "epochs": 48},
+            lesson=LESSON | {"train_size": 1560, "epochs": 81},
             smoke=_smoke(1560) | {"epochs": 4},
             optional=True,
             note="control of 004-N1560 and 004-N6250: fewer images without fewer updates",
@@ -154,7 +154,6 @@ STUDY = Study(
             model=MAIN.model,
             epochs=MAIN.epochs,
             augment="crop_flip_cutout16",
-            lesson=LESSON_M1,
             smoke=_smoke(25_000),
         ),
     ),
