@@ -79,7 +79,7 @@ def cnn(
     """The nets on the way to MBN: stages of 3x3 convolutions with pooling, and two dense layers.
 
     Source: github.com/LeoTungAnh/CNN-CIFAR-100, which ends with MBN and whose steps are rows S1 to
-    S8 of report 002. Idea: change one thing at a time. `filters` has the width of each stage,
+    S8 of report 002. Idea: go one step at a time. `filters` has the width of each stage,
     `depth` its convolutions, `dense` the hidden units; dropout follows every pooling and the
     hidden layer. Batch normalisation is nowhere (`norm` "none"), behind the hidden layer ("head"),
     or also behind every convolution ("every"), which alone pads. Nothing is changed.
