@@ -41,7 +41,7 @@ def published(row: str | None = None, report: str | None = None) -> pd.DataFrame
         table = table[table["row"] == row]
     if report is not None:
         table = table[table["report"] == report]
-    return table.reset_index(drop=True)
+    return Table(table.reset_index(drop=True))
 
 
 def table(
