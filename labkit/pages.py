@@ -247,6 +247,7 @@ def _study(study: Study, found: list[Record], stale: Mapping[str, str]) -> list[
     titles = {row.id: row.title for row in study.rows}
     table = compare.table(titles, lesson, full, compare.published(report=study.id))
     table = table.rename(columns={"this run": "recorded at lesson"})
+    table.loc[table["row"].duplicated(), ["row", "title"]] = ""  # said once, above
     verdicts = pd.concat(
         compare.verdicts([claim], full if set(claim.rows) <= set(full) else lesson)
         for claim in study.claims

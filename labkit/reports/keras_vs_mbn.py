@@ -54,7 +54,7 @@ STEPS = (
 )
 THIN = {"thinner": 4}
 LESSON = {"epochs": 10}
-SMOKE = {"epochs": 3, "train_size": 4000, "validation": 500, "test_size": 1000}
+SMOKE = {"epochs": 3, "train_size": 4000, "validation": 500, "test_size": 500}
 TINY = {"epochs": 1, "train_size": 100, "test_size": 100}
 
 STUDY = Study(
@@ -68,7 +68,7 @@ STUDY = Study(
             id="002-M2",
             title="MBN, eight convolutions with batch normalisation",
             full=MBN,
-            smoke={"train_size": 200, "validation": 100, "test_size": 1000},
+            smoke={"train_size": 200, "validation": 100, "test_size": 500},
             note="too dear for a class hour on a CPU, where 002-T2 stands in for it",
         ),
         Row(
@@ -76,7 +76,7 @@ STUDY = Study(
             title="MBN at a quarter of its width, on the MNIST net's recipe",
             full=SMALL.replace(model="mbn", options=THIN),
             lesson=LESSON,
-            smoke=SMOKE | {"train_size": 2000},
+            smoke=SMOKE | {"train_size": 1000},
             optional=True,
             note="ours: the same depth at a sixteenth of the cost, and one recipe for both nets",
         ),
