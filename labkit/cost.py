@@ -98,26 +98,29 @@ def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
         InputError: no such model or option.
     """
     bf16 = use_bf16(recipe.precision, device)
-    costs = []
+    flop = seconds = images = 0
     for part in parts(recipe, len(data.train), len(data.classes)):
-        net = _net(part, data, bf16)
-        flop = 2 * TRAINING * net.multiply_adds * part.images
-        took = part.images * seconds_per_image(net, device, bf16)
-        costs.append(Cost(flop, part.images, _memory(net, recipe, data, device), took))
-    return Cost(
-        flop=sum(c.flop for c in costs),
-        images=sum(c.images for c in costs),
-        memory_mb=max(c.memory_mb for c in costs),
-        seconds=sum(c.seconds for c in costs),
-    )
+        net = examine(part.model, json.dumps(part.options), part.classes, data.shape[-1], bf16)
+        flop += 2 * TRAINING * net.multiply_adds * part.images
+        seconds += part.images * seconds_per_image(net, device, bf16)
+        images += part.images
+    return Cost(flop, images, memory(recipe, data, device), seconds)
 
 
 def memory(recipe: Recipe, data: Data, device: torch.device) -> float:
-    """The megabytes of `estimate`, without measuring how fast the device is."""
+    """The megabytes of `estimate`, without measuring how fast the device is.
+
+    Each network is looked at once, with an output for every class: a fine model has fewer, which
+    is no memory to speak of.
+    """
     bf16 = use_bf16(recipe.precision, device)
+    size, classes = data.shape[-1], len(data.classes)
+    nets = {
+        (part.model, json.dumps(part.options)) for part in parts(recipe, len(data.train), classes)
+    }
     return max(
-        _memory(_net(part, data, bf16), recipe, data, device)
-        for part in parts(recipe, len(data.train), len(data.classes))
+        _memory(examine(model, options, classes, size, bf16), recipe, data, device)
+        for model, options in nets
     )
 
 
@@ -188,10 +191,6 @@ def _seconds(work, device: torch.device) -> float:
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - started)
     return best
-
-
-def _net(part: Part, data: Data, bf16: bool) -> Net:
-    return examine(part.model, json.dumps(part.options), part.classes, data.shape[-1], bf16)
 
 
 def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float:
