@@ -8,7 +8,7 @@ from labkit import bench, models
 from labkit.parameters import InputError
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_benchmark_times_three_ways_and_keeps_every_round(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     monkeypatch.setenv("LABKIT_PROGRESS", "off")

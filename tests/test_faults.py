@@ -470,7 +470,7 @@ HOSTILE = ["tests/test_records.py", "tests/test_recipe.py", "tests/test_archives
 
 
 @pytest.mark.faults(35)
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_quick_tests_pass_in_a_locale_without_utf_8():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-qm", "not slow", "-p", "no:cacheprovider", *HOSTILE],

@@ -81,7 +81,7 @@ def other(tmp_path):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_same_notebook_four_runners_same_numbers(tmp_path, other, monkeypatch):
     """Two at a time: JupyterLab's own and plain papermill, then `labkit run` and the book's."""
