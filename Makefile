@@ -40,7 +40,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up .venv (once; the CUDA build of torch takes 4.8 GB, UV_TORCH_BACKEND=cpu avoids it)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[book,dev]'
+	@# compiled once, here: where Python keeps no bytecode every kernel would compile torch anew
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+	  -c constraints.txt -e '.[book,dev]'
 	@touch $@
 
 $(KERAS)/.ready: benchmarks/keras-requirements.txt $(READY)

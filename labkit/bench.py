@@ -3,7 +3,8 @@
 Each network is timed several ways in turn, several rounds over, and the medians are compared, so
 that a machine that slows down slows them all:
 
-- `student`: a DataLoader with two workers, PIL transforms, fp32, a loss read every step;
+- `student`: a DataLoader with two workers, PIL transforms, fp32, a loss read every step; in a
+  process of its own, where nothing that labkit sets for the whole process can help it;
 - `labkit`: `labkit.train.optimise`, as every record is made;
 - `bare`: one fixed batch through the same update, with no data behind it. Nothing can be faster;
 - `eager`, on a GPU: `bare` without the CUDA graph;
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ from torchvision import transforms
 from labkit import cost, files, models, records, train
 from labkit.checkpoint import Checkpoint
 from labkit.data import Split
-from labkit.device import device_card, own_randomness, pick_device, use_bf16
+from labkit.device import device_card, own_randomness, pick_device, reuse_memory, use_bf16
 from labkit.parameters import InputError
 from labkit.recipe import Recipe
 
@@ -115,10 +118,11 @@ def bench(
         if names and case.model not in names:
             continue
         split = _random_images(case, target, scale)
-        ways = {"student": _student, "labkit": _labkit, "bare": _bare}
+        ways = {"labkit": _labkit, "bare": _bare}
         if target.type == "cuda":
             ways |= {"eager": _eager, "deterministic": _deterministic}
         with contextlib.ExitStack() as stack:
+            ways["student"] = stack.enter_context(_apart(_student, card["threads"]))
             if keras and case.model in KERAS:
                 ways["keras"] = stack.enter_context(
                     _keras(keras, case, len(split), card["threads"])
@@ -187,6 +191,14 @@ def _multiply_adds(case: Case) -> int:
 
 
 @contextlib.contextmanager
+def _apart(way: Callable[..., float], threads: int) -> Iterator[Callable[..., float]]:
+    """The same way, but timed in another process of Python whenever it is called."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, fresh, torch.set_num_threads, (threads,)) as pool:
+        yield lambda *given: pool.submit(way, *given).result()
+
+
+@contextlib.contextmanager
 def _keras(python: str, case: Case, images: int, threads: int) -> Iterator[Callable[..., float]]:
     """Another Python that trains one of Keras's networks for an epoch whenever it is called."""
     script = str(BENCHMARKS / "keras_fit.py")
@@ -234,6 +246,7 @@ def _labkit(case: Case, split: Split, device: torch.device, bf16: bool) -> float
 
 def images_per_second(recipe: Recipe, split: Split, classes: int, bf16: bool) -> float:
     """How fast labkit trains a new network by a recipe: the rate of its last epoch."""
+    reuse_memory()
     device = split.images.device
     net = train.build(recipe, classes, split.images.shape[-1])
     net.to(device, memory_format=torch.channels_last)
@@ -266,6 +279,7 @@ def _eager(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
 
 
 def _fixed_batch(case: Case, split: Split, device: torch.device, update: Callable) -> float:
+    reuse_memory()
     x = split.images[: case.batch].float().div(255).contiguous(memory_format=torch.channels_last)
     y = split.labels[: case.batch]
 

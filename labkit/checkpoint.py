@@ -109,13 +109,13 @@ class Checkpoint:
         files.write_atomic(self.folder / "weights.safetensors", safetensors.torch.save(weights))
 
     def load_weights(self, net: nn.Module) -> None:
-        """Put the finished run's weights into `net`.
+        """Put the finished run's weights into `net`, which may be on the meta device.
 
         Raises:
             FileNotFoundError: the run was recorded elsewhere; only its record is here.
         """
         content = (self.folder / "weights.safetensors").read_bytes()
-        net.load_state_dict(safetensors.torch.load(content))
+        net.load_state_dict(safetensors.torch.load(content), assign=True)
 
     def forget(self) -> None:
         """Remove the checkpoints of a finished run."""

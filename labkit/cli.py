@@ -133,10 +133,10 @@ def parser() -> argparse.ArgumentParser:
     text = "how long each row takes at a preset, from a few steps of its networks"
     new.add_argument("--rows", action="store_true", help=text)
     text = "of the rows: lesson or full (lesson on a CPU, full on a GPU)"
-    new.add_argument("--preset", default="", help=text)
-    new.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
+    new.add_argument("--preset", help=text)
+    new.add_argument("--rounds", type=int, help="medians over so many rounds (3)")
     new.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    new.add_argument("--scale", type=float, default=1.0, help="images a round, as a share of usual")
+    new.add_argument("--scale", type=float, help="images a round, as a share of usual (1)")
     new.add_argument("--keras", metavar="PYTHON", help="a Python with TensorFlow, to compare with")
 
     data = commands.add_parser("data", help="the data sets on this machine").add_subparsers(
@@ -305,17 +305,23 @@ def run_bench(arguments: argparse.Namespace) -> int:
     from labkit.bench_rows import bench_rows
     from labkit.parameters import InputError
 
+    other = ("rounds", "scale", "keras") if arguments.rows else ("preset",)
+    if given := [name for name in other if getattr(arguments, name) is not None]:
+        raise InputError(
+            f"--{given[0]} is of the comparison, not of --rows" if arguments.rows
+            else f"--{given[0]} is of the rows; give --rows as well"
+        )  # fmt: skip
     if arguments.rows:
-        bench_rows(arguments.names, preset=arguments.preset, device=arguments.device)
+        bench_rows(arguments.names, preset=arguments.preset or "", device=arguments.device)
         return 0
     known = [case.model for case in bench.CASES]
     if unknown := sorted(set(arguments.names) - set(known)):
         raise InputError(f"no benchmark of {unknown[0]!r}; there are {', '.join(known)}")
     bench.bench(
         arguments.names,
-        rounds=arguments.rounds,
+        rounds=3 if arguments.rounds is None else arguments.rounds,
         device=arguments.device,
-        scale=arguments.scale,
+        scale=1.0 if arguments.scale is None else arguments.scale,
         keras=arguments.keras,
     )
     return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
+import platform
 import re
 import resource
 import sys
@@ -16,6 +18,7 @@ import torch
 
 from labkit.parameters import InputError
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h of glibc numbers them
 TOGETHER = "LABKIT_TOGETHER"  # how many processes a sweep runs side by side; it sets it itself
 
 
@@ -92,6 +95,28 @@ def device_card(device: torch.device, bf16: bool) -> dict[str, Any]:
 
 def cpu_name() -> str:
     return str(torch.cpu.get_capabilities().get("cpu_name", "unknown CPU"))
+
+
+def reuse_memory() -> None:
+    """Keep the memory that one training step frees for the next one.
+
+    glibc returns a block of 32 MB and more to the system when it is freed, and gets its pages
+    afresh, one by one, when a step asks for it again: a sixth of MBN's time on two virtual cores.
+    Where there is another C library nothing changes.
+    """
+    if libc := _glibc():
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def release_memory() -> None:
+    """Give the system back what `reuse_memory` keeps."""
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -43,10 +43,11 @@ class SystemRun(Run):
 
     def untrained(self) -> System:
         recipe, data = self.record.recipe, self.record["data"]
-        h, size = recipe.hierarchy, data["size"]
-        groups = class_groups(h.groups, tuple(data["classes"]))
-        router = models.build(recipe.model, classes=len(groups), size=size, **recipe.options)
-        fine = [models.build(h.model, classes=len(g), size=size, **h.options) for g in groups]
+        size, groups = data["size"], class_groups(recipe.hierarchy.groups, tuple(data["classes"]))
+        parts = [(router_recipe(recipe), len(groups))]
+        parts += [(fine_recipe(recipe, g), len(classes)) for g, classes in enumerate(groups)]
+        with own_randomness(pick_device("auto"), deterministic=False):
+            router, *fine = (train.build(part, classes, size) for part, classes in parts)
         return System(router, fine, groups)
 
 
@@ -91,7 +92,8 @@ def class_groups(name: str, classes: tuple[str, ...]) -> list[Tensor]:
             f"partition {name!r} divides the 100 classes of CIFAR-100, not these {len(classes)};"
             " use dataset cifar100 or synthetic_cifar100"
         )
-    return [torch.tensor([number[label] for label in members]) for members in groups]
+    # wherever networks are built just now, these have values
+    return [torch.tensor([number[c] for c in members], device="cpu") for members in groups]
 
 
 def fit_hierarchy(
@@ -131,7 +133,6 @@ def fit_hierarchy(
         fresh=fresh, about={"row": f"{label} router"}, **limits,
     )  # fmt: skip
     judge = functools.partial(predict, normalise=train.statistics(recipe, data), bf16=bf16)
-    mark = fingerprint(recipe, data.shape, data.classes)
     with (
         own_randomness(target, deterministic=recipe.deterministic),
         train.watch_memory(recipe, data, target),
@@ -163,7 +164,7 @@ def fit_hierarchy(
             "test": score(logits, test.labels) | {"loss": None},
             "train_clean": None,
             "resumed": resumed,
-            "fingerprint": mark,
+            "fingerprint": None,
             "parameters": train.count(system),
             "predictions": records.encode(logits.argmax(1).cpu().numpy()),
             "labels": records.encode(test.labels.cpu().numpy()),
@@ -268,20 +269,6 @@ def explain(
         "soft_top3": mixed["top3"],
         "soft_loss": mixed["loss"],
         "fine_top1_by_group": [r.mean().item() if len(r) else None for r in by_group],
-    }
-
-
-def fingerprint(
-    recipe: Recipe, shape: tuple[int, int, int], classes: tuple[str, ...]
-) -> dict[str, list]:
-    """As `train.fingerprint`: of the router, the first fine model, and who is in which group."""
-    groups = class_groups(recipe.hierarchy.groups, classes)
-    router = train.fingerprint(router_recipe(recipe), shape, len(groups))
-    fine = train.fingerprint(fine_recipe(recipe, 0), shape, len(groups[0]))
-    members = sum(place * group for place, group in enumerate(group_of_class(groups).tolist()))
-    return {
-        "weights": [*router["weights"], *fine["weights"], members],
-        "losses": router["losses"] + fine["losses"],
     }
 
 

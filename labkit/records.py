@@ -100,11 +100,11 @@ def seal(values: dict[str, Any]) -> Record:
     return Record(values)
 
 
-def relabel(record: Record, about: Mapping[str, str]) -> Record:
-    """The same record under other labels (row, report, preset)."""
-    if all(record[name] == value for name, value in about.items()):
+def amend(record: Record, changes: Mapping[str, Any]) -> Record:
+    """The same record with other values in some fields: labels of who asks, or a fingerprint."""
+    if all(record[name] == value for name, value in changes.items()):
         return record
-    values = {**record, **about}
+    values = {**record, **changes}
     return Record(values | {"checksum": _checksum(values)}, record.path)
 
 

@@ -114,6 +114,8 @@ class Report:
     def train(self, row: str, seed: int = 0, *, deadline: float | None = None) -> Run:
         """One seed of a row; `deadline` as in `lk.fit`."""
         recipe = self.recipe(row, seed)
+        if self.preset != "smoke":  # whose runs are too short for it
+            device.release_memory()  # so that none is kept which would count in this run's peak
         fit = hierarchy.fit_hierarchy if recipe.hierarchy else train.fit
         return fit(
             recipe,

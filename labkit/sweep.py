@@ -16,6 +16,7 @@ import torch
 from labkit import records
 from labkit.cost import Cost, estimate
 from labkit.device import TOGETHER, pick_device
+from labkit.freshness import stamp
 from labkit.hierarchy import router_recipe
 from labkit.parameters import InputError
 from labkit.progress import clock
@@ -93,7 +94,7 @@ def _train(job: Job, deadline: float | None) -> str:
         run = job.report.train(job.row.id, job.seed, deadline=deadline)
     except (TrainingError, InputError, RecordError) as error:
         return f"{job.row.id}: {error}"
-    records.claim(run.record, job.path)
+    records.claim(stamp(run.record), job.path)
     print(run.record, flush=True)
     return ""
 

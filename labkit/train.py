@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
-import itertools
 import math
 import sys
 import time
@@ -26,11 +24,12 @@ from labkit.data.batches import batches
 from labkit.device import (
     derive,
     device_card,
-    one_thread,
     own_randomness,
     peak_memory,
     pick_device,
+    release_memory,
     reset_peak_memory,
+    reuse_memory,
     use_bf16,
 )
 from labkit.evaluate import autocast, predict, score
@@ -42,7 +41,6 @@ from labkit.records import Record
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
-ROUNDING = 2e-3, 1e-2, 3e-2  # by which the losses of a fingerprint's three steps may differ
 OPTIMIZERS = {
     "sgd": functools.partial(torch.optim.SGD, fused=True),
     "adam": functools.partial(torch.optim.Adam, fused=True),
@@ -75,14 +73,16 @@ class Run:
     @property
     def net(self) -> nn.Module:
         """The trained network, in evaluation mode, on the CPU."""
-        net = self.untrained()
+        with torch.device("meta"):  # where weights cost nothing until the trained ones are there
+            net = self.untrained()
         Checkpoint(self.folder).load_weights(net)
         return net.eval()
 
     def untrained(self) -> nn.Module:
         """The network as it was before its first update, on the CPU."""
         data = self.record["data"]
-        return build(self.record.recipe, len(data["classes"]), data["size"])
+        with own_randomness(pick_device("auto"), deterministic=False):
+            return build(self.record.recipe, len(data["classes"]), data["size"])
 
 
 def fit(
@@ -128,7 +128,6 @@ def fit(
         checkpoint.prepare()
         test = test_split(recipe, data).to(target)
         net = build(recipe, len(data.classes), data.shape[-1])
-        mark = fingerprint(recipe, data.shape, len(data.classes), copy.deepcopy(net))
         net.to(target, memory_format=torch.channels_last)
         rows = optimise(
             net,
@@ -153,7 +152,7 @@ def fit(
             "test": score(logits, test.labels),
             "train_clean": clean,
             "resumed": checkpoint.resumed,
-            "fingerprint": mark,
+            "fingerprint": None,
             "parameters": count(net),
             "predictions": records.encode(logits.argmax(1).cpu().numpy()),
             "labels": records.encode(test.labels.cpu().numpy()),
@@ -281,52 +280,6 @@ def train_step(
     return torch.stack([loss.detach().double() * len(y), right.double(), right.new_tensor(len(y))])
 
 
-def fingerprint(
-    recipe: Recipe, shape: tuple[int, int, int], classes: int, net: nn.Module | None = None
-) -> dict[str, list]:
-    """What today's code makes of a recipe: initial weights and the losses of three steps.
-
-    `net` is what `build` gives, if it was built already; it is trained here.
-
-    Always on one thread of the CPU, in fp32, on two fixed random images a step. Weights enter as
-    count, sum and sum of squares, losses as numbers, because a digest would not survive another
-    CPU's rounding.
-    """
-    numbers = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (6, *shape), generator=numbers, dtype=torch.uint8)
-    split = Split(images, torch.arange(6) % classes)
-    with own_randomness(torch.device("cpu"), deterministic=True), one_thread():
-        net = (net or build(recipe, classes, shape[-1])).train()
-        weights = torch.cat([p.detach().flatten().double() for p in net.parameters()])
-        marks = [len(weights), weights.sum().item(), weights.square().sum().item()]
-        optimizer = make_optimizer(net, recipe)
-        torch.manual_seed(0)
-        stream = batches(split, 2, generator=numbers, augment=recipe.augment)
-        losses = []
-        for (x, y), _ in zip(stream, range(3), strict=False):
-            values = train_step(net, optimizer, x, y, recipe.lr, recipe.label_smoothing, False)
-            losses.append(values[0].item() / len(y))
-    return {"weights": marks, "losses": losses}
-
-
-def same_fingerprint(ours: Mapping[str, list], theirs: Mapping[str, list]) -> bool:
-    """Equal counts, and numbers within the rounding of another CPU or order of additions.
-
-    Every update lets rounding grow: Adam's first one moves a weight by the sign of its gradient,
-    however small that is. So each of the three losses is allowed more than the one before it.
-    """
-    weights = zip(ours["weights"], theirs["weights"], strict=True)
-    losses = zip(ours["losses"], theirs["losses"], itertools.cycle(ROUNDING))
-    return (
-        len(ours["losses"]) == len(theirs["losses"])
-        and all(
-            a == b if isinstance(a, int) else math.isclose(a, b, rel_tol=2e-3, abs_tol=2e-3)
-            for a, b in weights
-        )
-        and all(math.isclose(a, b, rel_tol=share, abs_tol=2e-3) for a, b, share in losses)
-    )
-
-
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over all parameters of `net`.
 
@@ -378,7 +331,7 @@ def run_folder(recipe: Recipe, data: Data, fresh: bool) -> Path:
 
 def recall(folder: Path, about: Mapping[str, str]) -> Record:
     """The finished record in a folder, with the labels of who asks: equal recipes share a run."""
-    return records.relabel(records.read(folder / "record.json"), about)
+    return records.amend(records.read(folder / "record.json"), about)
 
 
 def describe(
@@ -435,7 +388,11 @@ def watch_memory(recipe: Recipe, data: Data, device: torch.device) -> Iterator[N
 
     A failure of the GPU, or of allocating memory, becomes a sentence that holds no tensors alive.
     """
-    need, free = cost.memory(recipe, data, device), cost.free_memory(device)
+    reuse_memory()
+    need = cost.memory(recipe, data, device)
+    if cost.free_memory(device) < need:
+        release_memory()
+    free = cost.free_memory(device)
     if need > free:
         raise TrainingError(
             f"this run needs about {need:,.0f} MB of memory and {free:,.0f} MB are free on the"

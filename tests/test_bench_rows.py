@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from labkit import bench, bench_rows, cost, pages
+from labkit import bench, bench_rows, cli, cost, pages
 from labkit.parameters import InputError
 from labkit.recipe import Hierarchy
 from labkit.reports import REPORTS, find_row
@@ -64,6 +64,19 @@ def test_a_preset_has_its_own_rows_and_budget(monkeypatch):
     assert {line["report"] for line in results["rows"]} == {study.title}
     with pytest.raises(InputError, match="preset is 'ful'"):
         bench_rows.bench_rows(preset="ful", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--rows", "--rounds", "5"], "--rounds is of the comparison, not of --rows"),
+        (["--rows", "--keras", "python"], "--keras is of the comparison, not of --rows"),
+        (["--preset", "full"], "--preset is of the rows; give --rows as well"),
+    ],
+)
+def test_an_option_of_the_other_benchmark_is_refused(words, sentence, capsys):
+    assert cli.main(["bench", *words]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_an_unknown_target_is_named():

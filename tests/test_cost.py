@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -139,10 +140,23 @@ def test_what_is_free_is_read_from_the_system():
 
 
 def test_the_peak_of_a_run_is_its_own_and_not_that_of_the_one_before():
-    torch.ones(100_000_000).sum()  # 400 MB, given back at once
+    torch.ones(100_000_000).sum()  # 400 MB
     before = device.peak_memory(CPU)
+    device.release_memory()
     device.reset_peak_memory(CPU)
     assert device.peak_memory(CPU) < before - 300
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_freed_memory_is_kept_for_the_next_step_until_it_is_released():
+    device.reuse_memory()
+    torch.ones(100_000_000).sum()
+    peaks = []
+    for _ in range(2):
+        device.reset_peak_memory(CPU)
+        peaks.append(device.peak_memory(CPU))
+        device.release_memory()
+    assert peaks[1] < peaks[0] - 300
 
 
 CHILD = """

@@ -66,7 +66,7 @@ def folder_of(recipe):
 
 
 def after(count, do, monkeypatch):
-    """Let `do` take the place of training step `count` (three steps are the fingerprint's)."""
+    """Let `do` take the place of training step `count`."""
     step, calls = train.train_step, []
 
     def counted(*arguments):
@@ -351,6 +351,7 @@ def test_a_record_goes_stale_by_what_code_does_not_by_how_it_reads(home, monkeyp
     monkeypatch.setattr(
         train, "train_step", lambda *a, step=train.train_step: step(*a[:4], 0.05, *a[5:])
     )
+    freshness.try_start.cache_clear()
     capsys.readouterr()
     assert freshness.check_records() == 1
     assert "today's code starts another training" in capsys.readouterr().out
@@ -374,7 +375,7 @@ def test_a_gpu_that_fails_in_the_middle_is_a_failed_run_that_goes_on(reference, 
     def fail():
         raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
-    after(3 + 4 + 2, fail, monkeypatch)
+    after(4 + 2, fail, monkeypatch)
     with pytest.raises(train.TrainingError, match="the GPU failed: CUDA error.*goes on"):
         lk.fit(TINY, device="cpu", checkpoint_every=0)
     run = lk.fit(TINY, device="cpu")
@@ -389,7 +390,7 @@ def test_a_clock_that_jumps_back_changes_no_duration(monkeypatch):
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     time.tzset()
     try:
-        after(4, lambda: monkeypatch.setattr(time, "time", lambda: now - 1e6), monkeypatch)
+        after(1, lambda: monkeypatch.setattr(time, "time", lambda: now - 1e6), monkeypatch)
         record = lk.fit(SHORT, device="cpu").record
     finally:
         monkeypatch.undo()

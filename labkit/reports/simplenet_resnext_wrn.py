@@ -59,7 +59,7 @@ WRN_PAPER = KERAS.replace(
 )
 
 LESSON = {"train_size": 4000, "validation": 1000, "test_size": 2000, "epochs": 10}
-TINY = {"train_size": 100, "validation": 100, "test_size": 100}
+TINY = {"train_size": 50, "validation": 100, "test_size": 100}
 # the widest nets only show that they run: one image of a few classes, nothing held out
 HEAVY = {"train_size": 16, "test_size": 100, "epochs": 1}
 
