@@ -122,7 +122,7 @@ def bench(
         if target.type == "cuda":
             ways |= {"eager": _eager, "deterministic": _deterministic}
         with contextlib.ExitStack() as stack:
-            ways["student"] = stack.enter_context(_apart(_student, card["threads"]))
+            ways["student"] = stack.enter_context(_student(card["threads"]))
             if keras and case.model in KERAS:
                 ways["keras"] = stack.enter_context(
                     _keras(keras, case, len(split), card["threads"])
@@ -191,11 +191,17 @@ def _multiply_adds(case: Case) -> int:
 
 
 @contextlib.contextmanager
-def _apart(way: Callable[..., float], threads: int) -> Iterator[Callable[..., float]]:
-    """The same way, but timed in another process of Python whenever it is called."""
+def _student(threads: int) -> Iterator[Callable[..., float]]:
+    """Another Python that runs the student's loop whenever it is called.
+
+    It makes its own images: the thread that would send tensors to it would start a second team of
+    OpenMP threads here, and with more threads than cores OpenMP no longer waits without sleep.
+    """
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, fresh, torch.set_num_threads, (threads,)) as pool:
-        yield lambda *given: pool.submit(way, *given).result()
+        yield lambda case, split, device, _: pool.submit(
+            _students_loop, case, len(split), device
+        ).result()
 
 
 @contextlib.contextmanager
@@ -303,7 +309,8 @@ class _Pictures(Dataset):
         return self.transform(picture), self.labels[index]
 
 
-def _student(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
+def _students_loop(case: Case, images: int, device: torch.device) -> float:
+    split = random_images(images, case.size, case.classes, torch.device("cpu"))
     net = train.build(case.recipe, case.classes, case.size).to(device).train()
     optimizer = train.make_optimizer(net, case.recipe)
     tensor = [] if any(isinstance(t, transforms.ToTensor) for t in case.transform) else [
