@@ -32,6 +32,9 @@ STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
 # keeps: with these, the six networks of benchmarks/results/cpu.json took 0.58 to 1.55 times theirs
 # in three measurements of the machine's rates
 REACHED, TOUCHES = 0.75, 20.0
+# on a CPU: what of a batch lies idle between blocks that are kept, as a factor, and the scratch
+# memory of the kernels in megabytes: the benchmark's networks then take 0.83 to 1.1 times their peak
+IDLE, SCRATCH = 1.3, 100.0
 SCORED = 3  # outputs of the widest layer that are held at once without a backward pass
 TRAINING = 3  # forward, and backward through inputs and weights
 
@@ -199,9 +202,12 @@ def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float
     """Megabytes: weights, gradients, optimizer, and a batch on its way or images being scored."""
     states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
     weights = 4 * net.parameters * (2 + states)
-    images = data.train.images.nbytes + data.test.images.nbytes if device.type == "cuda" else 0
     training = recipe.batch * (net.kept + 2 * net.widest)
-    return (weights + images + max(training, BATCH * SCORED * net.widest)) / 1e6
+    batch = max(training, BATCH * SCORED * net.widest)
+    if device.type == "cuda":
+        images = data.train.images.nbytes + data.test.images.nbytes
+        return (weights + images + batch) / 1e6
+    return (weights + IDLE * batch) / 1e6 + SCRATCH
 
 
 def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:
