@@ -33,7 +33,8 @@ STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
 # in three measurements of the machine's rates
 REACHED, TOUCHES = 0.75, 20.0
 # on a CPU: what of a batch lies idle between blocks that are kept, as a factor, and the scratch
-# memory of the kernels in megabytes: the benchmark's nets then take 0.83 to 1.1 times their peak
+# memory of the kernels in megabytes: five of the benchmark's nets and SimpleNet were estimated at
+# 0.83 to 1.1 times their peak
 IDLE, SCRATCH = 1.3, 100.0
 SCORED = 3  # outputs of the widest layer that are held at once without a backward pass
 TRAINING = 3  # forward, and backward through inputs and weights
