@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -28,14 +28,21 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
     Raises:
         OSError: among others, no space is left; the old file is as it was, nothing else remains.
     """
-    with _beside(Path(path), content) as temporary:
+    content = content.encode() if isinstance(content, str) else content
+    write_pieces(path, [content], len(content))
+
+
+def write_pieces(path: str | Path, pieces: Iterable[bytes | memoryview], size: int) -> None:
+    """As `write_atomic`, for `size` bytes that are better not held in memory in one piece."""
+    with _beside(Path(path), pieces, size) as temporary:
         os.replace(temporary, path)
 
 
 def claim(path: str | Path, content: bytes | str) -> bool:
     """Create `path` with `content`, whole, unless it exists; of racing processes one gets True."""
     path = Path(path)
-    with _beside(path, content) as temporary:
+    content = content.encode() if isinstance(content, str) else content
+    with _beside(path, [content], len(content)) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -76,14 +83,13 @@ def no_space(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def _beside(path: Path, content: bytes | str) -> Iterator[Path]:
-    """A temporary file with `content` in the folder of `path`, gone at the end."""
-    content = content.encode() if isinstance(content, str) else content
+def _beside(path: Path, pieces: Iterable[bytes | memoryview], size: int) -> Iterator[Path]:
+    """A temporary file of `size` bytes in the folder of `path`, gone at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with explain_full(path, len(content)), open(temporary, "xb") as file:
-            file.write(content)
+        with explain_full(path, size), open(temporary, "xb") as file:
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

@@ -309,13 +309,19 @@ def statistics(recipe: Recipe, data: Data) -> tuple | None:
 
 
 def test_split(recipe: Recipe, data: Data) -> Split:
-    """The test images, or the first class-balanced `test_size` of them: one a class at least."""
-    if not recipe.test_size or recipe.test_size >= len(data.test):
+    """The test images, or the first class-balanced `test_size` of them.
+
+    A `test_size` below the number of classes keeps one image of each of the first so many.
+    """
+    size, labels = recipe.test_size, data.test.labels
+    if not size or size >= len(data.test):
         return data.test
-    each = max(1, recipe.test_size // len(data.classes))
-    onehot = F.one_hot(data.test.labels, len(data.classes))
-    rank = onehot.cumsum(0).gather(1, data.test.labels[:, None])[:, 0]  # 1 for a class's first
-    return data.test.take((rank <= each).nonzero()[:, 0])
+    onehot = F.one_hot(labels, len(data.classes))
+    rank = onehot.cumsum(0).gather(1, labels[:, None])[:, 0]  # 1 for a class's first
+    chosen = rank <= max(1, size // len(data.classes))
+    if size < len(data.classes):
+        chosen &= labels < size
+    return data.test.take(chosen.nonzero()[:, 0])
 
 
 def run_folder(recipe: Recipe, data: Data, fresh: bool) -> Path:

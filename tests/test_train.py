@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import safetensors.torch
 import torch
 
 import labkit as lk
@@ -289,10 +290,22 @@ def test_the_callers_randomness_is_given_back():
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_other_programs_read_the_weights():
+    run = lk.fit(TINY.replace(epochs=1), device="cpu")
+    theirs = safetensors.torch.load_file(run.folder / "weights.safetensors")
+    ours = run.net.state_dict()
+    assert theirs.keys() == ours.keys()
+    for name, tensor in theirs.items():
+        assert tensor.dtype == ours[name].dtype
+        assert torch.equal(tensor, ours[name])
+
+
 def test_the_test_subset_is_class_balanced():
     data = lk.load("synthetic_cifar10")
     labels = train.test_split(TINY, data).labels
     assert torch.bincount(labels).tolist() == [10] * 10
+    few = train.test_split(TINY.replace(test_size=3), data).labels
+    assert torch.bincount(few).tolist() == [1, 1, 1]
     assert len(train.test_split(TINY.replace(test_size=0), data)) == len(data.test)
 
 

@@ -27,7 +27,7 @@ NAMES = {R34: "ResNet-34", R18: "ResNet-18", PRE: "PreResNet-44"}
 FLAT = Recipe(
     dataset="cifar100", model=R18, epochs=120, batch=128, optimizer="adam", lr=1e-3, augment="none"
 )
-SMOKE = {"epochs": 1, "train_size": 30, "test_size": 100}
+SMOKE = {"epochs": 1, "train_size": 30, "test_size": 40}
 LESSON_EPOCHS = 5  # of each model
 LESSON = {"epochs": LESSON_EPOCHS, "train_size": 3000, "test_size": 2000}
 COUNTS = {"three": 3, "four": 4}
