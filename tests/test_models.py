@@ -6,9 +6,17 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision import models as tv
 
-from labkit.models import MODELS, build, summary
+from labkit.models import MODELS, build, layers, summary
 from labkit.models.attention import Attention, Unit
-from labkit.models.layers import Dropout, Flatten, PreActBlock, SameConv, glorot, he_normal
+from labkit.models.layers import (
+    BatchNorm2d,
+    Dropout,
+    Flatten,
+    PreActBlock,
+    SameConv,
+    glorot,
+    he_normal,
+)
 from labkit.models.resnext import NeXtBlock, Res2Block
 
 # name, classes, trainable parameters, running statistics (where the issue or a report counts them)
@@ -525,6 +533,39 @@ def test_our_dropout_at_its_ends():
     assert torch.equal(Dropout(0.0)(x), x)
     assert torch.equal(Dropout(1.0)(x), torch.zeros_like(x))
     assert Dropout(0.5)(x[:0]).shape == (0, 6)
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("shape", [(16, 4, 8, 8), (6, 8, 4, 4), (2, 12, 5, 7), (3, 15, 2, 1)])
+def test_our_narrow_batch_normalisation_is_pytorchs(shape, dtype, rounding):
+    torch.manual_seed(0)
+    channels = shape[1]
+    x, given = (3 * torch.randn(2, *shape) + torch.randn(channels, 1, 1)).to(dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    answers = []
+    for layer in (BatchNorm2d(channels, momentum=0.2), nn.BatchNorm2d(channels, momentum=0.2)):
+        with torch.no_grad():
+            layer.weight.copy_(torch.linspace(0.5, 2, channels))
+            layer.bias.copy_(torch.linspace(-1, 1, channels))
+        images = x.clone().requires_grad_()
+        y = nn.functional.relu(layer(images), inplace=True)
+        y.backward(given)
+        answers.append([y, images.grad, *(p.grad for p in layer.parameters()), *layer.buffers()])
+    for ours, theirs in zip(*answers, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert (ours - theirs).double().norm() <= rounding * theirs.double().norm()
+    assert answers[0][0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_our_batch_normalisation_folds_only_narrow_layers_in_training(monkeypatch):
+    folds, fold, last = [], layers._folded, torch.channels_last
+    monkeypatch.setattr(layers, "_folded", lambda *a: folds.append(a) or fold(*a))
+    for channels, memory, training in [(16, last, True), (8, last, False), (8, None, True)]:
+        x = torch.randn(4, channels, 6, 6)
+        BatchNorm2d(channels).train(training)(x.contiguous(memory_format=memory) if memory else x)
+        assert not folds
+    BatchNorm2d(8)(x.contiguous(memory_format=last))
+    assert folds
 
 
 def test_dense_layers_read_maps_in_kerass_order():
