@@ -244,15 +244,26 @@ def _literals(source: str) -> dict[str, Any]:
     return values
 
 
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The sentence about a wrong name: which of the known ones it may have meant."""
+    listing = f"known: {', '.join(known) or 'none'}"
+    return f"no {kind} {name!r}; {_meant(name, known) or listing}"
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name[:100], known, n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
 def _typed(value: Any, parameter: Parameter) -> Value:
     """The value as the parameter's type, from that type or from its text."""
     typed = _CONVERT[parameter.type](value)
     if typed is None or not _within(typed, parameter):
         text = value[:100] if isinstance(value, str) else ""
-        near = difflib.get_close_matches(text, parameter.choices, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        question = _meant(text, parameter.choices)
         raise InputError(
-            f"{parameter.name}={_short(value)} is refused: it takes {parameter.allowed}{hint}"
+            f"{parameter.name}={_short(value)} is refused: it takes {parameter.allowed}"
+            f"{question and '; '}{question}"
         )
     return typed
 
@@ -301,10 +312,9 @@ _CONVERT = {str: _as_str, int: _as_int, float: _as_float, bool: _as_bool}
 
 
 def _unknown(name: str, known: Mapping[str, Parameter]) -> Value:
-    near = difflib.get_close_matches(str(name)[:100], known, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    question = _meant(str(name), known)
     listing = ", ".join(str(parameter) for parameter in known.values())
-    raise InputError(f"no parameter {_short(name)}; {hint}There is {listing}")
+    raise InputError(f"no parameter {_short(name)}; {question}{question and ' '}There is {listing}")
 
 
 def _short(value: Any, width: int = 60) -> str:

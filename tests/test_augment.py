@@ -348,7 +348,7 @@ def test_flip_shift_cutout_is_one_after_the_other():
 def test_passes():
     assert passes("set1+set2") == ["set1", "set2"]
     assert passes("none") == ["none"]
-    with pytest.raises(InputError, match="no augmentation is called 'fliip'; did you mean 'flip'"):
+    with pytest.raises(InputError, match="no augmentation 'fliip'; did you mean flip"):
         passes("set1+fliip")
 
 

@@ -105,7 +105,7 @@ def test_bad_arguments_are_sentences():
         next(batches(split(), 8, shuffle=False, augment="flip"))
     with pytest.raises(InputError, match="batch is 0"):
         next(batches(split(), 0, shuffle=False))
-    with pytest.raises(InputError, match="no augmentation is called"):
+    with pytest.raises(InputError, match="no augmentation "):
         next(batches(split(), 8, shuffle=False, augment="blurr"))
 
 

@@ -326,7 +326,7 @@ def test_add_says_what_it_looked_for(place):
 
 def test_an_unknown_name_gets_the_nearest():
     for call in (data.load, data.available, lambda name: data.add(name, ".")):
-        with pytest.raises(InputError, match="no data set is called 'cifar_10'; did you mean"):
+        with pytest.raises(InputError, match="no data set 'cifar_10'; did you mean"):
             call("cifar_10")
 
 

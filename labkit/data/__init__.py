@@ -9,7 +9,6 @@ from a copy in that folder, from one added by hand, or from a verified download.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from labkit.data.known import KNOWN, Known
 from labkit.data.sets import Data, Split
 from labkit.download import download
 from labkit.files import DataError
-from labkit.parameters import InputError
+from labkit.parameters import InputError, unknown
 
 __all__ = [
     "DATASETS",
@@ -143,9 +142,7 @@ def listing() -> list[dict[str, Any]]:
 
 def _check_name(name: str) -> None:
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"no data set is called {name!r}; {hint}there are {', '.join(DATASETS)}")
+        raise InputError(unknown("data set", name, DATASETS))
 
 
 def _fetch(known: Known, home: Path) -> Data:

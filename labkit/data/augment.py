@@ -7,7 +7,6 @@ for the device. `AUGMENTS` names the pipelines; "set1+set2" in a recipe is the u
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from labkit.parameters import InputError
+from labkit.parameters import InputError, unknown
 
 CANDIDATES = 64  # boxes drawn at once by `cutout`
 
@@ -158,12 +157,7 @@ def passes(name: str) -> list[str]:
     names = name.split("+")
     for part in names:
         if part not in AUGMENTS:
-            near = difflib.get_close_matches(part, AUGMENTS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InputError(
-                f"no augmentation is called {part!r}; {hint}there are {', '.join(AUGMENTS)},"
-                " and unions of them such as 'set1+set2'"
-            )
+            raise InputError(unknown("augmentation", part, AUGMENTS))
     return names
 
 

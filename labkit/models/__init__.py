@@ -6,7 +6,6 @@ a line of MODELS.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from labkit.models import (
     wide_resnet,
 )
 from labkit.models.summary import Summary, summary
+from labkit.parameters import unknown
 
 __all__ = ["MODELS", "Model", "Summary", "build", "summary"]
 
@@ -136,7 +136,7 @@ def build(
             type, or images that the model cannot take.
     """
     if name not in MODELS:
-        raise ValueError(_unknown("model", name, list(MODELS)))
+        raise ValueError(unknown("model", name, list(MODELS)))
     model = MODELS[name]
     size = model.size if size is None else size
     _check_options(name, model.options, options)
@@ -150,7 +150,7 @@ def build(
 def _check_options(name: str, known: Mapping[str, type], options: Mapping[str, object]) -> None:
     for key, value in options.items():
         if key not in known:
-            raise ValueError(f"{name}: {_unknown('option', key, list(known))}")
+            raise ValueError(f"{name}: {unknown('option', key, list(known))}")
         allowed = (int, float) if known[key] is float else known[key]
         if not isinstance(value, allowed) or (isinstance(value, bool) and known[key] is not bool):
             raise ValueError(f"{name}: option {key} is {value!r}; it must be {known[key].__name__}")
@@ -165,9 +165,3 @@ def _check_images(name: str, model: Model, size: int, channels: int) -> None:
         )
     if channels != 3 and "channels" not in inspect.signature(model.family).parameters:
         raise ValueError(f"{name} takes images of 3 channels (torchvision's net); not {channels}")
-
-
-def _unknown(kind: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
-    return f"no {kind} {name!r}; {hint}"

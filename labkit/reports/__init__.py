@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
-from labkit.parameters import InputError
+from labkit.parameters import InputError, unknown
 from labkit.reports import (
     hierarchical_cifar100,
     keras_vs_mbn,
@@ -35,7 +33,7 @@ def find_study(name: str) -> Study:
     for study in REPORTS.values():
         if name in (study.name, study.id, study.notebook):
             return study
-    raise InputError(_unknown("report", name, list(REPORTS)))
+    raise InputError(unknown("report", name, list(REPORTS)))
 
 
 def find_row(name: str) -> tuple[Study, Row]:
@@ -46,11 +44,5 @@ def find_row(name: str) -> tuple[Study, Row]:
     """
     rows = {row.id: (study, row) for study in REPORTS.values() for row in study.rows}
     if name not in rows:
-        raise InputError(_unknown("row", name, list(rows)))
+        raise InputError(unknown("row", name, list(rows)))
     return rows[name]
-
-
-def _unknown(kind: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    return f"no {kind} {name!r}; {hint}"
