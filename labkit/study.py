@@ -94,6 +94,8 @@ class Report:
         if recipe is None:
             have = ", ".join(r.id for r in self.rows)
             raise InputError(f"row {row} is not part of preset {self.preset!r}; it has {have}")
+        if self.synthetic:
+            recipe = _within(recipe, len(self.data.train))
         changes = {name: self.parameters[name] for name in ("epochs", "train_size")}
         changes = {name: value for name, value in changes.items() if value}
         if recipe.hierarchy and "epochs" in changes:  # of every model in the system
@@ -156,3 +158,11 @@ class Report:
 
     def _dataset(self, name: str) -> str:
         return f"synthetic_{name}" if self.synthetic else name
+
+
+def _within(recipe: Recipe, images: int) -> Recipe:
+    """The recipe with no more images than a stand-in has: it is smaller than the real set."""
+    validation = min(recipe.validation, images // 5)
+    return recipe.replace(
+        validation=validation, train_size=min(recipe.train_size, images - validation)
+    )

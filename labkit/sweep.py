@@ -55,15 +55,26 @@ def run_sweep(
     the records' device cards say so, because their times are those of a shared machine.
 
     Returns 0 when every record is there, 1 when a row failed or the deadline came first.
+
+    Raises:
+        InputError: a data set is missing, and nobody asked for its stand-in.
     """
     out = Path(out) if out else records.records_home()
     jobs = [job for name in _studies(targets) for job in _jobs(open_report(name), out)]
     jobs = [job for job in jobs if _wanted(job, targets, optional)]
     missing = [job for job in jobs if not job.path.exists()]
     print(f"{len(jobs)} records, {len(missing)} to train", file=sys.stderr)
+    absent = ", ".join(_absent(missing))
     if dry_run:
+        if absent:
+            print(f"estimates are of the stand-in: no {absent} on this machine", file=sys.stderr)
         _print_costs(missing, together)
         return 0
+    if absent:
+        raise InputError(
+            f"no {absent} on this machine; fetch it with `labkit data get`, or rehearse on its"
+            " stand-in with --data synthetic"
+        )
     if together == 1:
         done = (_train(job, deadline) for job in missing)
     else:
@@ -138,6 +149,18 @@ def _chains(jobs: list[Job]) -> list[list[Job]]:
         key = f"{h.groups} {router_recipe(job.recipe).digest}" if h else str(job.path)
         chains.setdefault(key, []).append(job)
     return list(chains.values())
+
+
+def _absent(jobs: list[Job]) -> list[str]:
+    """The data sets whose stand-in would be trained on without anyone having asked for it."""
+    reports = {job.report.study.name: job.report for job in jobs}.values()
+    return sorted(
+        {
+            report.study.dataset
+            for report in reports
+            if report.synthetic and report.preset != "smoke" and report.parameters["data"] == "auto"
+        }
+    )
 
 
 def _train_apart(chain: list[Job], deadline: float | None) -> list[str]:

@@ -82,6 +82,17 @@ def test_train_and_sweep_write_each_record_once(home, capsys, monkeypatch):
     assert again["test"] == found[0]["test"]
 
 
+def test_a_sweep_for_real_records_refuses_a_stand_in(home, capsys):
+    words = ("sweep", "002-M1", "--preset", "lesson", "--epochs", 1, "--train-size", 200)
+    assert run(*words, "--out", home / "out") == 2
+    assert "no cifar100 on this machine; fetch it with `labkit data get`" in capsys.readouterr().err
+    assert not (home / "out").exists()
+    assert run(*words, "--dry-run") == 0
+    assert "estimates are of the stand-in: no cifar100" in capsys.readouterr().err
+    assert run(*words, "--data", "synthetic", "--out", home / "out") == 0
+    assert len(list((home / "out").glob("*/*.json"))) == 1
+
+
 def test_a_sweep_stops_at_its_deadline_and_goes_on(home, monkeypatch):
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
     out = home / "records"

@@ -37,6 +37,17 @@ def test_lesson_without_real_data_falls_back_to_the_stand_in_and_says_so():
     assert "SYNTHETIC" in repr(report)
 
 
+@pytest.mark.parametrize("preset", ["lesson", "full"])
+@pytest.mark.parametrize("name", reports.REPORTS)
+def test_every_row_finds_its_images_in_the_stand_in(name, preset):
+    report = lk.report(name, preset=preset, data="synthetic")
+    recipes = [report.recipe(row.id) for row in report.rows]
+    for validation, train_size in {(r.validation, r.train_size) for r in recipes}:
+        kept, held = report.data.holdout(validation, train_size, seed=0)
+        assert len(kept)
+        assert len(held) == validation
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
