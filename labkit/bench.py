@@ -80,12 +80,12 @@ SHIFT = (
 )
 ZOOM = (transforms.RandomHorizontalFlip(), transforms.CenterCrop(56), transforms.Resize(64))
 CASES = (
-    Case("mnist_net", 256, 5120, "none", (), "adam", 1e-3),
+    Case("mnist_net", 256, 10240, "none", (), "adam", 1e-3),
     Case("mbn", 64, 192, "rotate20_flip", TURN, "rmsprop", 1e-4),
     Case("resnet18_cifar", 128, 384, "crop_flip", CROP),
     Case("residual_attention", 64, 1024, "flip_shift_cutout", SHIFT, "adam", 1e-3, classes=10),
     Case("wrn16_4", 64, 640, "crop_flip", CROP),
-    Case("m1", 256, 4096, "set1", ZOOM, "radam", 1e-3, size=64, classes=200),
+    Case("m1", 256, 8192, "set1", ZOOM, "radam", 1e-3, size=64, classes=200),
 )
 
 
