@@ -51,7 +51,13 @@ class Engine(NBClientEngine):
     def execute_managed_notebook(
         cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **_: Any
     ) -> Any:
-        client = Client(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout)
+        # all outputs are here when the kernel ends, and letting it tear torch down takes seconds
+        client = Client(
+            nb_man,
+            kernel_name=kernel_name,
+            startup_timeout=start_timeout,
+            shutdown_kernel="immediate",
+        )
         return client.execute()
 
 
