@@ -21,7 +21,11 @@ from torch import Tensor, nn
 from labkit import files
 from labkit.parameters import InputError
 
-_DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # of weights, of counts
+_DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
 ABANDONED = 3600.0  # seconds after which a temporary file has no writer any more
 
 
@@ -180,5 +184,6 @@ def _safetensors(weights: dict[str, Tensor]) -> tuple[Iterator[bytes | memoryvie
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     head = len(text).to_bytes(8, "little") + text
-    tensors = (tensor.detach().cpu().contiguous().numpy().data for _, tensor in ordered)
-    return itertools.chain([head], tensors), len(head) + end
+    tensors = (tensor.detach().cpu().reshape(-1) for _, tensor in ordered)
+    pieces = (tensor.view(torch.uint8).numpy().data for tensor in tensors)
+    return itertools.chain([head], pieces), len(head) + end

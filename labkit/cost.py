@@ -29,8 +29,8 @@ from labkit.recipe import Recipe
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum
 STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
 # the share of a large matrix product's rate that training reaches, and how often it moves what it
-# keeps: with these, the six networks of benchmarks/results/cpu.json took 0.58 to 1.55 times theirs
-# in three measurements of the machine's rates
+# keeps: with these, the six networks of benchmarks/results/cpu.json took 0.57 to 1.55 times theirs
+# in four measurements of the machine's rates
 REACHED, TOUCHES = 0.75, 20.0
 # on a CPU: what of a batch lies idle between blocks that are kept, as a factor, and the scratch
 # memory of the kernels in megabytes: five of the benchmark's nets and SimpleNet were estimated at

@@ -153,14 +153,9 @@ def _chains(jobs: list[Job]) -> list[list[Job]]:
 
 def _absent(jobs: list[Job]) -> list[str]:
     """The data sets whose stand-in would be trained on without anyone having asked for it."""
-    reports = {job.report.study.name: job.report for job in jobs}.values()
-    return sorted(
-        {
-            report.study.dataset
-            for report in reports
-            if report.synthetic and report.preset != "smoke" and report.parameters["data"] == "auto"
-        }
-    )
+    reports = (job.report for job in jobs if job.report.preset != "smoke")
+    chosen = {r.study.dataset for r in reports if r.synthetic and r.parameters["data"] == "auto"}
+    return sorted(chosen)
 
 
 def _train_apart(chain: list[Job], deadline: float | None) -> list[str]:

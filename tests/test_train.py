@@ -300,6 +300,22 @@ def test_other_programs_read_the_weights():
         assert torch.equal(tensor, ours[name])
 
 
+def test_weights_of_every_type_and_order_are_kept(home):
+    kinds = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
+             torch.int16, torch.int8, torch.uint8, torch.bool]  # fmt: skip
+    net = torch.nn.Module()
+    for index, kind in enumerate(kinds):
+        net.register_buffer(f"one{index}", torch.tensor(1, dtype=kind))
+        many = torch.randn(2, 3, 4, 5).mul(9).to(kind).contiguous(memory_format=torch.channels_last)
+        net.register_buffer(f"many{index}", many)
+    Checkpoint(home / "run").save_weights(net)
+    theirs = safetensors.torch.load_file(home / "run" / "weights.safetensors")
+    assert theirs.keys() == net.state_dict().keys()
+    for name, tensor in net.state_dict().items():
+        assert theirs[name].dtype == tensor.dtype
+        assert torch.equal(theirs[name], tensor)
+
+
 def test_the_test_subset_is_class_balanced():
     data = lk.load("synthetic_cifar10")
     labels = train.test_split(TINY, data).labels
