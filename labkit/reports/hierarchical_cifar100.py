@@ -140,6 +140,14 @@ CONTROLS = (
         dataset="cifar100", model=R18, epochs=200, augment="crop_flip_cutout8",
         lesson={**LESSON, "epochs": 2 * LESSON_EPOCHS}, smoke=SMOKE,
     ),
+    *(
+        own(
+            "000", f"one ResNet-18, {epochs} epochs, for the time to {percent} %",
+            suffix=f"T{percent}", anchor=f"published times to {percent} % on one GPU",
+            dataset="cifar100", model=R18, epochs=epochs, smoke=SMOKE,
+        )
+        for percent, epochs in ((70, 12), (75, 30))
+    ),
 )  # fmt: skip
 
 MEMORY, TOP3 = "memory_report_unit", "test_top3"

@@ -36,6 +36,7 @@ def own(
     anchor: str,
     smoke: Mapping[str, Any],
     lesson: Mapping[str, Any] | None = None,
+    suffix: str = "Z",
     **recipe: Any,
 ) -> Row:
     """The row of a report: OWN, with what `recipe` adds to it or puts in its place.
@@ -43,7 +44,7 @@ def own(
     `anchor` says which published result the row is held against; published.csv has its number.
     """
     return Row(
-        id=f"{report}-Z",
+        id=f"{report}-{suffix}",
         title=f"labkit's own recipe: {what}",
         full=Recipe(**{**OWN, **recipe}),
         lesson=lesson,
