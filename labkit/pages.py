@@ -16,6 +16,7 @@ from labkit.parameters import PARAMETERS
 from labkit.progress import clock
 from labkit.records import Record
 from labkit.reports import REPORTS, Study
+from labkit.reports.hierarchical_cifar100 import RACES
 
 SHORTEST_ALT = 30  # characters: less does not say what a figure shows
 
@@ -152,6 +153,46 @@ def summary(found: Iterable[Record]) -> str:
     return markdown(head, rows)
 
 
+def races(found: Iterable[Record]) -> str:
+    """Time to an accuracy on CIFAR-100: our recorded runs, and what others have published."""
+    ours = records.by_row(r for r in found if r["preset"] == "full" and not r.synthetic)
+    head = ["aim", "network", "epochs", "on", "time", "ends at", "source"]
+    lines = []
+    for row, (percent, epochs) in RACES.items():
+        aim = f"{percent} %"
+        for record in ours.get(row, []):
+            reached = "" if record["test"]["top1"] >= percent / 100 else ", **below**"
+            lines.append(
+                [aim, "ResNet-18, labkit", len(record["rows"]), _machine(record),
+                 compare.Value("seconds", record["seconds"]),
+                 f"{compare.Value('test_top1', record['test']['top1'])}{reached}", f"row {row}"]
+            )  # fmt: skip
+        if row not in ours:
+            lines.append([aim, "ResNet-18, labkit", epochs, "", "not run", "", f"row {row}"])
+        table = compare.published(row)
+        score = table[table["metric"] == "test_top1"].set_index("model")["value"]
+        for line in table[table["metric"] == "seconds"].to_dict("records"):
+            epochs = "" if pd.isna(line["epochs"]) else int(line["epochs"])
+            lines.append(
+                [aim, line["model"], epochs, line["note"], compare.Value("seconds", line["value"]),
+                 compare.Value("test_top1", score[line["model"]]), line["source"]]
+            )  # fmt: skip
+    return markdown(head, lines, ["epochs", "time"])
+
+
+def _machine(record: Record) -> str:
+    """Where a record was made, as far as its time depends on it."""
+    device = record["device"]
+    threads = f", {_counted(device['threads'], 'thread')}" if device["type"] == "cpu" else ""
+    others = device.get("together", 1) - 1
+    shared = f", beside {_counted(others, 'other training')}" if others else ""
+    return f"{device['name']}{threads}{shared}"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 def benchmarks(folder: Path) -> str:
     """What `labkit bench` last measured on each kind of device, from its files in `folder`."""
     paths = sorted(folder.glob("*.json"))
@@ -231,7 +272,7 @@ def _row_times(measured: Mapping[str, Any]) -> str:
 
 
 def _engine(device: Mapping[str, Any]) -> str:
-    threads = f"{device['threads']} threads, " if device["type"] == "cpu" else ""
+    threads = f"{_counted(device['threads'], 'thread')}, " if device["type"] == "cpu" else ""
     return f"{threads}{device['precision']}"
 
 

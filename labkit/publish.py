@@ -166,7 +166,8 @@ def _publish(sources: list[Path], build: Path, root: Path, allow_stale: bool) ->
         print("train those rows again, or publish them marked: --allow-stale", file=sys.stderr)
         return 1
     shown = [source.stem for source in sources]
-    _stage(sources, build, root, pages.results(found, stale, shown))
+    made = {"results": pages.results(found, stale, shown), "races": pages.races(found)}
+    _stage(sources, build, root, made)
     if not _sphinx(build):
         return 1
     mark.unlink(missing_ok=True)
@@ -193,8 +194,11 @@ def _site_key(sources: list[Path], build: Path, root: Path, allow_stale: bool) -
     return _digest("\n".join([*parts, *_versions(BUILDERS), str(allow_stale), repository(root)]))
 
 
-def _stage(sources: list[Path], build: Path, root: Path, results: str) -> None:
-    """Lay out what the builder reads as the repository is, so that edit and launch links hold."""
+def _stage(sources: list[Path], build: Path, root: Path, made: dict[str, str]) -> None:
+    """Lay out what the builder reads as the repository is, so that edit and launch links hold.
+
+    `made` are the tables of the records, by the name of the file that includes them.
+    """
     stage = build / "source"
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(root / "book", stage / "book", ignore=shutil.ignore_patterns("_build"))
@@ -202,10 +206,13 @@ def _stage(sources: list[Path], build: Path, root: Path, results: str) -> None:
         executed = parameters.read_notebook(build / "executed" / source.name)
         page = pages.page(parameters.read_notebook(source), executed)
         notebooks.write(stage / "notebooks" / source.name, page)
-    made = {"results": results, "parameters": pages.parameter_table()}
-    made["reports"] = pages.report_list(sources)
-    made["benchmarks"] = pages.benchmarks(root / "benchmarks" / "results")
-    for name, text in made.items():
+    tables = {
+        **made,
+        "parameters": pages.parameter_table(),
+        "reports": pages.report_list(sources),
+        "benchmarks": pages.benchmarks(root / "benchmarks" / "results"),
+    }
+    for name, text in tables.items():
         files.write_atomic(stage / "book" / "generated" / f"{name}.md", text + "\n")
     from labkit import gallery  # needs torch, and seconds: only for a new site
 

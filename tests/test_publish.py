@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from forged import forged
 
-from labkit import notebooks, pages, parameters, publish
+from labkit import notebooks, pages, parameters, publish, records
 from labkit.parameters import InputError
 from labkit.records import Record
 from labkit.reports import REPORTS
@@ -180,6 +180,23 @@ def test_the_benchmarks_are_shown_as_measured(tmp_path):
     assert "| `mbn` | 64 | 10 | 60 | 61 | 0.65 | 50 % |" in text
     assert "| `mbn` | student | 6.00 | 3.00 | met | 6.10 |" in text
     assert "| `mbn` | bare | 0.98 | 0.99 | **missed** | 1.00 |" in text
+
+
+def test_a_race_stands_beside_the_published_ones_and_says_what_it_missed():
+    text = pages.races([])
+    assert "| 70 % | ResNet-18, labkit | 12 |  | not run |  | row 000-T70 |" in text
+    assert "| 75 % | the record of October 2026 |  | one A100 80GB" in text
+    template = records.recorded("hierarchical_cifar100", preset="lesson")[0]
+    device = {"type": "cpu", "name": "Some CPU", "threads": 1, "together": 2}
+    for top1, seen in ((0.7012, "70.12 %"), (0.6988, "69.88 %, **below**")):
+        test = template["test"] | {"top1": top1}
+        record = Record(
+            {**template, "row": "000-T70", "preset": "full", "seconds": 5400, "device": device,
+             "rows": [{}] * 12, "test": test}
+        )  # fmt: skip
+        text = pages.races([record])
+        assert f"| 12 | Some CPU, 1 thread, beside 1 other training | 90 min | {seen} |" in text
+    assert "not run" not in text.partition("75 %")[0]
 
 
 def test_results_of_no_records_says_so():
@@ -387,6 +404,7 @@ def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, mon
     staged = []
     monkeypatch.setattr(publish.records, "recorded", lambda **_: ["a record"])
     monkeypatch.setattr(publish.pages, "results", lambda found, stale, shown: f"{stale}")
+    monkeypatch.setattr(publish.pages, "races", lambda found: "")
     monkeypatch.setattr(publish, "_stale", lambda found: {"x/002.json": "fingerprint differs"})
     monkeypatch.setattr(publish, "_stage", lambda *arguments: staged.append(arguments[-1]))
     monkeypatch.setattr(publish, "_sphinx", lambda build: False)
@@ -397,7 +415,7 @@ def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, mon
     assert "stale record 002.json: fingerprint differs" in capfd.readouterr().err
     assert not staged
     publish._publish(*arguments, allow_stale=True)
-    assert "fingerprint differs" in staged[0]
+    assert "fingerprint differs" in staged[0]["results"]
 
 
 def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():

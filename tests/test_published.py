@@ -17,7 +17,8 @@ ROWS = (
     | {"004-M1", "004-M2", "004-M4"}
     | {f"004-N{n}" for n in (25000, 12500, 6250, 3120, 1560)}
 )
-ANCHORED = {"000-Z", "001-Z", "002-Z", "003-Z"}  # ours, each held against a literature line
+# ours, each held against a literature line
+ANCHORED = {"000-Z", "001-Z", "002-Z", "003-Z", "000-T70", "000-T75"}
 KEY = ["row", "report", "dataset", "model", "metric", "epochs", "selection", "kind", "source"]
 
 
@@ -112,6 +113,14 @@ def test_counts_agree_with_their_parts():
 
 
 PARTS = ("parameters", "trainable", "non_trainable")
+
+
+def test_a_published_time_to_an_accuracy_names_the_run_that_reached_it():
+    for row, aim in (("000-T70", 0.70), ("000-T75", 0.75)):
+        lines = published(row).set_index(["model", "source", "metric"])["value"].unstack()
+        assert len(lines) >= 1
+        assert (lines["seconds"] > 0).all()
+        assert (lines["test_top1"] >= aim).all()
 
 
 def test_the_exchanged_column_of_report_004_is_kept_as_printed_beside_the_log():

@@ -97,6 +97,15 @@ def test_every_report_has_a_row_on_our_own_recipe(study):
         assert (anchor.epochs, anchor.dataset) == (recipe.epochs, recipe.dataset)
 
 
+def test_the_races_shorten_our_own_recipe_and_change_nothing_else():
+    whole = reports.find_row("000-Z")[1].full
+    for id in ("000-T70", "000-T75"):
+        row = reports.find_row(id)[1]
+        assert row.optional
+        alike = row.full.replace(epochs=whole.epochs, augment=whole.augment)
+        assert (alike, row.full.augment) == (whole, "crop_flip")
+
+
 def test_the_source_of_mbn_is_followed_update_by_update():
     """Its epochs are of 100 updates, on 40,000 images."""
     rows = {row.id: row.full for row in reports.find_study("002").rows}

@@ -1,6 +1,6 @@
 """Rows that end in Z: what today's usual recipe makes of a report's task, on the same split.
 
-One recipe for all five, taken whole from the literature on small images and tuned by nobody here;
+One recipe for all, taken whole from the literature on small images and tuned by nobody here;
 no test image had a say in it. SGD with Nesterov momentum 0.9 at rate 0.1, batch 128 and weight
 decay 5e-4 on every parameter (DeVries and Taylor 2017, arXiv:1708.04552; Zagoruyko and Komodakis
 2016, arXiv:1605.07146), warm-up (Goyal et al. 2017, arXiv:1706.02677), one cosine to 0 (Loshchilov
@@ -36,7 +36,7 @@ def own(
     anchor: str,
     smoke: Mapping[str, Any],
     lesson: Mapping[str, Any] | None = None,
-    suffix: str = "Z",
+    id: str = "",
     **recipe: Any,
 ) -> Row:
     """The row of a report: OWN, with what `recipe` adds to it or puts in its place.
@@ -44,7 +44,7 @@ def own(
     `anchor` says which published result the row is held against; published.csv has its number.
     """
     return Row(
-        id=f"{report}-{suffix}",
+        id=id or f"{report}-Z",
         title=f"labkit's own recipe: {what}",
         full=Recipe(**{**OWN, **recipe}),
         lesson=lesson,
