@@ -175,7 +175,7 @@ def races(found: Iterable[Record]) -> str:
             epochs = "" if pd.isna(line["epochs"]) else int(line["epochs"])
             lines.append(
                 [aim, line["model"], epochs, line["note"], compare.Value("seconds", line["value"]),
-                 compare.Value("test_top1", score[line["model"]]), line["source"]]
+                 compare.Value("test_top1", score[line["model"]]), _repository(line["source"])]
             )  # fmt: skip
     return markdown(head, lines, ["epochs", "time"])
 
@@ -187,6 +187,12 @@ def _machine(record: Record) -> str:
     others = device.get("together", 1) - 1
     shared = f", beside {_counted(others, 'other training')}" if others else ""
     return f"{device['name']}{threads}{shared}"
+
+
+def _repository(source: str) -> str:
+    """A link to the repository that a source of published.csv begins with."""
+    address = source.split()[0]
+    return f"[{address.removeprefix('https://github.com/')}]({address})"
 
 
 def _counted(number: int, thing: str) -> str:

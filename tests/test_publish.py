@@ -186,6 +186,7 @@ def test_a_race_stands_beside_the_published_ones_and_says_what_it_missed():
     text = pages.races([])
     assert "| 70 % | ResNet-18, labkit | 12 |  | not run |  | row 000-T70 |" in text
     assert "| 75 % | the record of October 2026 |  | one A100 80GB" in text
+    assert "[CerovazS/Cifar100Speedrun](https://github.com/CerovazS/Cifar100Speedrun) |" in text
     template = records.recorded("hierarchical_cifar100", preset="lesson")[0]
     device = {"type": "cpu", "name": "Some CPU", "threads": 1, "together": 2}
     for top1, seen in ((0.7012, "70.12 %"), (0.6988, "69.88 %, **below**")):
