@@ -187,8 +187,9 @@ def test_a_cell_that_never_ends_is_stopped(make, monkeypatch, source, limit):
 def test_a_signal_stops_the_notebook_once(make, number, code, status):
     path = make(
         """
-        import time
+        import pathlib, time
         try:
+            pathlib.Path("started").touch()
             time.sleep(600)
         except KeyboardInterrupt:
             print("seen")
@@ -202,10 +203,8 @@ def test_a_signal_stops_the_notebook_once(make, number, code, status):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    for line in child.stdout:
-        if "cell 2 of 2" in line:
-            break
-    time.sleep(0.5)
+    while not path.with_name("started").exists() and child.poll() is None:
+        time.sleep(0.05)
     child.send_signal(number)
     text = child.stdout.read()
     assert child.wait(timeout=30) == code, text
