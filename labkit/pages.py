@@ -153,7 +153,7 @@ def summary(found: Iterable[Record]) -> str:
     return markdown(head, rows)
 
 
-def races(found: Iterable[Record]) -> str:
+def races(found: Iterable[Record], stale: Mapping[str, str] = {}) -> str:
     """Time to an accuracy on CIFAR-100: our recorded runs, and what others have published."""
     ours = records.by_row(r for r in found if r["preset"] == "full" and not r.synthetic)
     head = ["aim", "network", "epochs", "on", "time", "ends at", "source"]
@@ -162,19 +162,21 @@ def races(found: Iterable[Record]) -> str:
         aim = f"{percent} %"
         for record in ours.get(row, []):
             reached = "" if record["test"]["top1"] >= percent / 100 else ", **below**"
+            mark = ", **stale**" * (str(record.path) in stale)
             lines.append(
                 [aim, "ResNet-18, labkit", len(record["rows"]), _machine(record),
                  compare.Value("seconds", record["seconds"]),
-                 f"{compare.Value('test_top1', record['test']['top1'])}{reached}", f"row {row}"]
+                 f"{compare.Value('test_top1', record['test']['top1'])}{reached}",
+                 f"row {row}{mark}"]
             )  # fmt: skip
         if row not in ours:
             lines.append([aim, "ResNet-18, labkit", epochs, "", "not run", "", f"row {row}"])
         table = compare.published(row)
         score = table[table["metric"] == "test_top1"].set_index("model")["value"]
         for line in table[table["metric"] == "seconds"].to_dict("records"):
-            epochs = "" if pd.isna(line["epochs"]) else int(line["epochs"])
+            ran = "" if pd.isna(line["epochs"]) else int(line["epochs"])
             lines.append(
-                [aim, line["model"], epochs, line["note"], compare.Value("seconds", line["value"]),
+                [aim, line["model"], ran, line["note"], compare.Value("seconds", line["value"]),
                  compare.Value("test_top1", score[line["model"]]), _repository(line["source"])]
             )  # fmt: skip
     return markdown(head, lines, ["epochs", "time"])

@@ -166,7 +166,7 @@ def _publish(sources: list[Path], build: Path, root: Path, allow_stale: bool) ->
         print("train those rows again, or publish them marked: --allow-stale", file=sys.stderr)
         return 1
     shown = [source.stem for source in sources]
-    made = {"results": pages.results(found, stale, shown), "races": pages.races(found)}
+    made = {"results": pages.results(found, stale, shown), "races": pages.races(found, stale)}
     _stage(sources, build, root, made)
     if not _sphinx(build):
         return 1

@@ -198,6 +198,8 @@ def test_a_race_stands_beside_the_published_ones_and_says_what_it_missed():
         text = pages.races([record])
         assert f"| 12 | Some CPU, 1 thread, beside 1 other training | 90 min | {seen} |" in text
     assert "not run" not in text.partition("75 %")[0]
+    assert "stale" not in text
+    assert "| row 000-T70, **stale** |" in pages.races([record], {str(record.path): "changed"})
 
 
 def test_results_of_no_records_says_so():
@@ -405,7 +407,7 @@ def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, mon
     staged = []
     monkeypatch.setattr(publish.records, "recorded", lambda **_: ["a record"])
     monkeypatch.setattr(publish.pages, "results", lambda found, stale, shown: f"{stale}")
-    monkeypatch.setattr(publish.pages, "races", lambda found: "")
+    monkeypatch.setattr(publish.pages, "races", lambda found, stale: "")
     monkeypatch.setattr(publish, "_stale", lambda found: {"x/002.json": "fingerprint differs"})
     monkeypatch.setattr(publish, "_stage", lambda *arguments: staged.append(arguments[-1]))
     monkeypatch.setattr(publish, "_sphinx", lambda build: False)
