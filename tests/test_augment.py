@@ -24,6 +24,10 @@ def picture(side=32, seed=0):
     return (smooth.clamp(0, 1) * 255).round() / 255
 
 
+def bytes_of(image):
+    return (image * 255).round().to(torch.uint8)
+
+
 def copies(image, many=MANY):
     return image.expand(many, *image.shape).clone()
 
@@ -31,8 +35,7 @@ def copies(image, many=MANY):
 def torchvision(transform, image, many=MANY):
     """`many` draws of a torchvision pipeline on one 8-bit image, back in [0, 1]."""
     torch.manual_seed(0)
-    bytes_ = (image * 255).to(torch.uint8)
-    return torch.stack([transform(bytes_) for _ in range(many)]).float() / 255
+    return torch.stack([transform(bytes_of(image)) for _ in range(many)]).float() / 255
 
 
 def same_distribution(ours, theirs, *, mean=0.02, spread=0.02):
@@ -78,8 +81,9 @@ REFERENCES = {
 def test_distribution_is_torchvisions(name):
     transform, side = REFERENCES[name]
     image = picture(side)
-    ours = AUGMENTS[name](copies(image), generator())
-    same_distribution(ours, torchvision(transform, image))
+    theirs = torchvision(transform, image)
+    same_distribution(AUGMENTS[name](copies(image), generator()), theirs)
+    same_distribution(augment.unit(AUGMENTS[name](copies(bytes_of(image)), generator())), theirs)
 
 
 def test_the_comparison_can_tell_another_pipeline():
@@ -101,6 +105,13 @@ class TestEvery:
             out = AUGMENTS[name](images, generator())
             assert (out.shape, out.dtype) == (images.shape, images.dtype)
             assert -1e-5 <= out.min() <= out.max() <= 1 + 1e-5
+
+    def test_bytes_give_what_their_floats_give(self, name):
+        bytes_ = bytes_of(self.images(64))
+        ours = augment.unit(AUGMENTS[name](bytes_, generator()))
+        theirs = AUGMENTS[name](augment.unit(bytes_), generator())
+        rounding = 1.01 / 255 if name == "set1" else 0  # half a grey level along rows and columns
+        assert (ours - theirs).abs().max() <= rounding
 
     def test_only_the_generator_decides(self, name):
         images, before = self.images(), torch.get_rng_state()
@@ -239,6 +250,18 @@ def test_set1_enlarges_as_torchvision_does():
     assert min((out - r).abs().max() for r in (reference, reference.flip(2))) < 1e-5
 
 
+def test_set1_gives_the_grey_levels_of_pillow(monkeypatch):
+    images = torch.randint(0, 256, (16, 3, 64, 64), dtype=torch.uint8, generator=generator(1))
+    pillow = [V.center_crop(V.to_pil_image(image), [56, 56]) for image in images]
+    pillow = torch.stack([V.pil_to_tensor(V.resize(image, [64, 64])) for image in pillow])
+    ours = AUGMENTS["set1"](images, generator(0))
+    mirrored = ((ours == pillow.flip(3)).flatten(1).all(1)).view(-1, 1, 1, 1)
+    assert 2 < mirrored.sum() < 14
+    assert torch.equal(ours, torch.where(mirrored, pillow.flip(3), pillow))
+    monkeypatch.setattr(augment, "_resizes_bytes", lambda device: False)  # as on a GPU
+    assert torch.equal(AUGMENTS["set1"](images, generator(0)), ours)
+
+
 def plain_cutout(side, rng, many):
     """The eraser of report 004 as its rule is written: (height, width, top, left) or None."""
     boxes = []
@@ -355,7 +378,7 @@ def test_passes():
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", AUGMENTS)
 def test_nothing_waits_for_the_device(name):
-    images = torch.rand(64, 3, 64, 64, device="cuda")
+    images = torch.randint(0, 256, (64, 3, 64, 64), dtype=torch.uint8, device="cuda")
     numbers = torch.Generator("cuda").manual_seed(0)
     AUGMENTS[name](images, numbers)
     torch.cuda.set_sync_debug_mode("error")
@@ -364,3 +387,10 @@ def test_nothing_waits_for_the_device(name):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert out.device == images.device
+
+
+@pytest.mark.gpu
+def test_a_gpu_enlarges_to_the_same_grey_levels():
+    images = torch.randint(0, 256, (64, 3, 56, 56), dtype=torch.uint8)
+    ours = augment._enlarge(images.cuda(), (64, 64)).cpu()
+    assert torch.equal(ours, augment._enlarge(images, (64, 64)))

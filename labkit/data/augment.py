@@ -1,8 +1,10 @@
 """Augmentation: functions from a batch of images to a batch of images of the same shape.
 
-Each takes float images [B, 3, H, W] in [0, 1] and a generator on the same device, draws for every
-image anew and from that generator only, runs as a few batched tensor operations and never waits
-for the device. `AUGMENTS` names the pipelines; "set1+set2" in a recipe is the union of two.
+Each takes images [B, 3, H, W], uint8 or float in [0, 1], and a generator on the same device, draws
+for every image anew and from that generator only, runs as a few batched tensor operations and
+never waits for the device. What needs no fractions of a grey level keeps uint8, a quarter of the
+memory to move; the rest returns floats. `AUGMENTS` names the pipelines; "set1+set2" in a recipe is
+the union of two.
 """
 
 from __future__ import annotations
@@ -20,6 +22,11 @@ from labkit.parameters import InputError, unknown
 CANDIDATES = 64  # boxes drawn at once by `cutout`
 
 Augment = Callable[[Tensor, Generator], Tensor]
+
+
+def unit(images: Tensor) -> Tensor:
+    """uint8 -> float32 in [0, 1], as torchvision's ToTensor; floats as they are."""
+    return images if images.is_floating_point() else images.to(torch.float32).div_(255)
 
 
 def none(images: Tensor, generator: Generator | None = None) -> Tensor:
@@ -50,7 +57,7 @@ def crop_flip_cutout(images: Tensor, generator: Generator, *, side: int) -> Tens
     centre is any pixel, so a part of the square may lie outside. The paper erases to the mean of
     the training images; ours is 1/2, near every such mean.
     """
-    images = crop_flip(images, generator)
+    images = unit(crop_flip(images, generator))
     size, _, height, width = images.shape
 
     def edge(length: int) -> Tensor:
@@ -76,14 +83,13 @@ def rotate20_flip(images: Tensor, generator: Generator) -> Tensor:
 def set1(images: Tensor, generator: Generator) -> Tensor:
     """Augmentation set 1 of report 001: mirror, then enlarge the inner 7/8 to the old size.
 
-    As RandomHorizontalFlip(), CenterCrop(56), Resize(64) on 64 x 64 images.
+    As RandomHorizontalFlip(), CenterCrop(56), Resize(64) on 64 x 64 images; for uint8 to the very
+    grey levels that Pillow gives.
     """
     height, width = images.shape[2:]
     top, left = height // 16, width // 16
     inner = images[:, :, top : height - top, left : width - left]
-    # torchvision's antialiasing acts only where an image shrinks, so here it would change nothing
-    large = F.interpolate(inner, (height, width), mode="bilinear", align_corners=False)
-    return flip(large, generator)
+    return flip(_enlarge(inner, (height, width)), generator)
 
 
 def set2(images: Tensor, generator: Generator) -> Tensor:
@@ -125,6 +131,7 @@ def cutout(images: Tensor, generator: Generator) -> Tensor:
     candidate fits with probability 0.3, and all of them fail for less than one image in 10^9,
     which then keeps its pixels.
     """
+    images = unit(images)
     size, _, height, width = images.shape
     device = images.device
 
@@ -168,6 +175,25 @@ def _flip(images: Tensor, generator: Generator, dim: int) -> Tensor:
     return both.index_select(0, pick + len(images) * _coin(images, generator))
 
 
+def _enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear; antialiasing acts only where an image shrinks, so here it would change nothing."""
+    if images.dtype == torch.uint8 and not _resizes_bytes(images.device):
+        return _enlarge_as_floats(images, size)
+    return F.interpolate(images, size, mode="bilinear", align_corners=False)
+
+
+def _enlarge_as_floats(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The uint8 images that Pillow gives: along the rows, then the columns, each time rounded."""
+    for shape in ((images.shape[2], size[1]), size):
+        images = _enlarge(images.float(), shape).add_(0.5).floor_()
+    return images.to(torch.uint8)
+
+
+def _resizes_bytes(device: torch.device) -> bool:
+    """Whether PyTorch has a kernel there that resizes uint8 as Pillow does."""
+    return device.type == "cpu" and "AVX" in torch.backends.cpu.get_cpu_capability()
+
+
 def _coin(images: Tensor, generator: Generator) -> Tensor:
     """bool [B], true with probability 1/2."""
     return torch.rand(len(images), generator=generator, device=images.device) < 0.5
@@ -195,7 +221,7 @@ def _coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
 def _sample(images: Tensor, x: Tensor, y: Tensor, mode: str, padding: str) -> Tensor:
     """The images [B, 3, H, W] at the places x, y (both broadcast to [B, H, W])."""
     grid = torch.stack(torch.broadcast_tensors(x, y), -1)  # [B, H, W, 2]
-    return F.grid_sample(images, grid, mode=mode, padding_mode=padding, align_corners=False)
+    return F.grid_sample(unit(images), grid, mode=mode, padding_mode=padding, align_corners=False)
 
 
 def _blur(images: Tensor, generator: Generator) -> Tensor:

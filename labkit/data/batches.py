@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
-from labkit.data.augment import AUGMENTS, passes
+from labkit.data.augment import AUGMENTS, passes, unit
 from labkit.data.sets import Split
 from labkit.parameters import InputError
 
@@ -25,10 +25,10 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of (images float32 [B, 3, H, W], labels int64 [B]).
 
-    Images are in [0, 1], augmented, then normalised by (mean, std) where given. With a union such
-    as augment="set1+set2" the epoch has 2N samples: every image once under each pipeline, shuffled
-    together. All randomness is drawn from `generator`, which lives on the device of the split;
-    nothing waits for the device, but for one read an epoch when pipelines are united.
+    Images are augmented, scaled to [0, 1], then normalised by (mean, std) where given. With a union
+    such as augment="set1+set2" the epoch has 2N samples: every image once under each pipeline,
+    shuffled together. All randomness is drawn from `generator`, which lives on the device of the
+    split; nothing waits for the device, but for one read an epoch when pipelines are united.
 
     Raises:
         InputError: no such augmentation, no batch size, or no generator where one is needed.
@@ -48,7 +48,7 @@ def batches(
     groups = _groups(order, batch, len(split), len(names), count)
     for parts in groups:
         images = [
-            AUGMENTS[name](_unit(split.images.index_select(0, index)), generator)
+            unit(AUGMENTS[name](split.images.index_select(0, index), generator))
             for name, index in zip(names, parts, strict=True)
             if len(index)
         ]
@@ -85,11 +85,6 @@ def _groups(
     parts = (order[key.argsort(stable=True)] % n).split(sizes)
     for step in range(count):
         yield parts[step * pipelines : (step + 1) * pipelines]
-
-
-def _unit(images: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] -> float32 in [0, 1], as torchvision's ToTensor."""
-    return images.to(torch.float32).div_(255)
 
 
 def _scale(normalise: tuple | None, device: torch.device) -> tuple[Tensor, Tensor] | None:
