@@ -49,7 +49,7 @@ def bench_rows(
     device: str = "auto",
     seconds: float = SECONDS,
 ) -> dict[str, Any]:
-    """Time the networks of all rows that the preset has (or of these reports or rows).
+    """Time the networks of all rows that the preset runs (or of these reports or rows).
 
     Without a preset: full on a GPU; lesson on a CPU, where a class hour is what has to fit.
     Prints a line a row. `seconds` is about how long a network is timed. Some of the rows, or
@@ -63,10 +63,9 @@ def bench_rows(
     preset = preset or ("full" if target.type == "cuda" else "lesson")
     if preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; it must be one of {', '.join(PRESETS)}")
-    chosen = [(study, row) for study, row in _chosen(targets) if row.at(preset)]
     known: dict[str, tuple[float, float]] = {}
     lines = []
-    for study, row in chosen:
+    for study, row in _chosen(targets, preset):
         lines.append(_time(study, row, preset, target, seconds, known))
         line = lines[-1]
         print(
@@ -93,12 +92,10 @@ def bench_rows(
     return results
 
 
-def _chosen(targets: Sequence[str]) -> list[tuple[Study, Row]]:
-    every = {row.id: (study, row) for study in REPORTS.values() for row in study.rows}
-    if not targets:
-        return list(every.values())
-    named = [[find_row(t)[1]] if "-" in t else find_study(t).rows for t in targets]
-    return [every[name] for name in dict.fromkeys(row.id for rows in named for row in rows)]
+def _chosen(targets: Sequence[str], preset: str) -> list[tuple[Study, Row]]:
+    named = [[find_row(t)[1]] if "-" in t else find_study(t).at(preset) for t in targets or REPORTS]
+    chosen = dict.fromkeys(row.id for rows in named for row in rows if row.at(preset))
+    return [find_row(id) for id in chosen]
 
 
 def _time(

@@ -226,6 +226,7 @@ def show_rows(arguments: argparse.Namespace) -> None:
             "id": row.id,
             "report": study.name,
             "title": row.title,
+            "homework": row.homework,
             "recipe": {p: r.to_json() for p in PRESETS if (r := row.at(p))},
             "published": _published(compare.published(row.id)),
         }
@@ -237,6 +238,8 @@ def show_rows(arguments: argparse.Namespace) -> None:
         return
     for row in listing:
         presets = ", ".join(row["recipe"])
+        if row["homework"]:
+            presets = presets.replace("lesson", "lesson as homework")
         print(f"{row['id']:<12} {row['report']:<24} {row['title']}  ({presets})")
 
 

@@ -78,8 +78,17 @@ class Report:
 
     @property
     def rows(self) -> list[Row]:
-        """The rows that this preset has."""
-        return [row for row in self.study.rows if row.at(self.preset)]
+        """The rows that this preset runs."""
+        return self.study.at(self.preset)
+
+    @property
+    def homework(self) -> list[Row]:
+        """The rows that the lesson has no time for; `run(row)` trains them as it does the others.
+
+        Empty at the other presets, which run every row that they have.
+        """
+        ours = {row.id for row in self.rows}
+        return [row for row in self.study.rows if row.at(self.preset) and row.id not in ours]
 
     def recipe(self, row: str, seed: int = 0) -> Recipe:
         """What `run(row)` trains by, with the notebook's parameters put in.
@@ -92,7 +101,7 @@ class Report:
             raise InputError(f"row {row} belongs to {found.name}, not to {self.study.name}")
         recipe = chosen.at(self.preset)
         if recipe is None:
-            have = ", ".join(r.id for r in self.rows)
+            have = ", ".join(r.id for r in (*self.rows, *self.homework))
             raise InputError(f"row {row} is not part of preset {self.preset!r}; it has {have}")
         if self.synthetic:
             recipe = _within(recipe, len(self.data.train))

@@ -173,7 +173,7 @@ def _studies(targets: Sequence[str]) -> list[str]:
 def _jobs(report: Report, out: Path) -> list[Job]:
     return [
         Job(report, row, seed, recipe, out / _place(report.study, row, report.preset, recipe))
-        for row in report.rows
+        for row in (*report.rows, *report.homework)
         for seed in range(report.parameters["seeds"])
         for recipe in [report.recipe(row.id, seed)]
     ]

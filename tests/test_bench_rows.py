@@ -59,7 +59,10 @@ def test_a_preset_has_its_own_rows_and_budget(monkeypatch):
     results = bench_rows.bench_rows(["002"], device="cpu")
     assert results["preset"] == "lesson"
     study = REPORTS["keras_vs_mbn"]
-    assert [line["row"] for line in results["rows"]] == [r.id for r in study.rows if r.lesson]
+    assert [line["row"] for line in results["rows"]] == [r.id for r in study.at("lesson")]
+    assert "002-M2" not in {line["row"] for line in results["rows"]}  # homework, unless asked for
+    (line,) = bench_rows.bench_rows(["002-M2"], device="cpu")["rows"]
+    assert line["images"] == 50_000
     assert results["rows"][0]["images"] == 400_000
     assert {line["report"] for line in results["rows"]} == {study.title}
     with pytest.raises(InputError, match="preset is 'ful'"):

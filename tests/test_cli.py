@@ -23,7 +23,7 @@ def test_rows_as_json(capsys):
     rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
     assert {"002-M1", "002-M2"} <= set(rows)
     for row in rows.values():
-        assert set(row) == {"id", "report", "title", "recipe", "published"}
+        assert set(row) == {"id", "report", "title", "homework", "recipe", "published"}
         assert {"smoke", "full"} <= set(row["recipe"])
     assert rows["002-M2"]["recipe"]["full"]["batch"] == 256
     assert any(p["metric"] == "test_top1" for p in rows["002-M2"]["published"])

@@ -41,7 +41,7 @@ def test_lesson_without_real_data_falls_back_to_the_stand_in_and_says_so():
 @pytest.mark.parametrize("name", reports.REPORTS)
 def test_every_row_finds_its_images_in_the_stand_in(name, preset):
     report = lk.report(name, preset=preset, data="synthetic")
-    recipes = [report.recipe(row.id) for row in report.rows]
+    recipes = [report.recipe(row.id) for row in (*report.rows, *report.homework)]
     for validation, train_size in {(r.validation, r.train_size) for r in recipes}:
         kept, held = report.data.holdout(validation, train_size, seed=0)
         assert len(kept)
@@ -81,6 +81,24 @@ def test_rows_and_claims_fit_together(name):
         assert row.at("full").dataset == study.dataset
         assert row.at("smoke").epochs <= 4
         assert row.at("smoke").replace(dataset="x").digest != row.full.replace(dataset="x").digest
+
+
+@pytest.mark.parametrize("name", reports.REPORTS)
+def test_every_printed_row_has_a_lesson_in_class_or_as_homework(name):
+    lesson, full = (lk.report(name, preset=p, data="synthetic") for p in ("lesson", "full"))
+    homework = {row.id for row in lesson.homework}
+    assert homework
+    assert not homework & {row.id for row in lesson.rows}
+    printed = {row.id for row in lesson.study.rows if not row.optional}
+    assert printed <= homework | {row.id for row in lesson.rows}
+
+    def budget(recipe):
+        return recipe.epochs * (recipe.train_size or 50_000)
+
+    for row in lesson.homework:
+        assert budget(row.at("lesson")) < budget(row.full)
+    assert not full.homework
+    assert homework <= {row.id for row in full.rows}
 
 
 @pytest.mark.parametrize("study", reports.REPORTS.values(), ids=lambda study: study.id)

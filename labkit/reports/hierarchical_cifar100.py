@@ -30,13 +30,14 @@ FLAT = Recipe(
 SMOKE = {"epochs": 1, "train_size": 30, "test_size": 40}
 LESSON_EPOCHS = 5  # of each model
 LESSON = {"epochs": LESSON_EPOCHS, "train_size": 3000, "test_size": 2000}
+HOMEWORK = {"lesson": LESSON, "homework": True}
 COUNTS = {"three": 3, "four": 4}
 RACES = {"000-T70": (70, 12), "000-T75": (75, 30)}  # the accuracy aimed at, in %, and the epochs
 
 
 def system(
-    id: str, groups: str, fine: str, epochs: int, *, router: str = R18, lesson: bool = False,
-    misrouted: str = "once", change: str = "", **more: Any,
+    id: str, groups: str, fine: str, epochs: int, *, router: str = R18, misrouted: str = "once",
+    change: str = "", **more: Any,
 ) -> Row:  # fmt: skip
     """A row of one router and a fine model for each group, all trained for `epochs` epochs."""
     hierarchy = Hierarchy(groups=groups, model=fine, misrouted=misrouted)
@@ -44,7 +45,6 @@ def system(
         id=id,
         title=f"{NAMES[router]} router, {COUNTS[groups]} x {NAMES[fine]}{change}",
         full=FLAT.replace(model=router, epochs=epochs, hierarchy=hierarchy),
-        lesson=LESSON if lesson else None,
         smoke=SMOKE,
         **more,
     )
@@ -65,12 +65,14 @@ def flat(id: str, model: str, epochs: int, *, lesson: bool = False, note: str) -
 
 def competition() -> Row:
     """D1 trains its router for 35 epochs and its fine models for 40."""
-    row = system("000-D1", "three", PRE, 35, router=R34, note="the text's competition run")
-    alike = row.full.hierarchy
+    note = "the text's competition run"
+    row = system("000-D1", "three", PRE, 35, router=R34, note=note, homework=True)
+    alike = {"hierarchy": row.full.hierarchy}
     return replace(
         row,
-        full=row.full.replace(hierarchy=replace(alike, epochs=40)),
-        smoke={**SMOKE, "hierarchy": alike},
+        full=row.full.replace(hierarchy=replace(row.full.hierarchy, epochs=40)),
+        lesson=LESSON | alike,
+        smoke=SMOKE | alike,
     )
 
 
@@ -92,6 +94,7 @@ def with_large_stem(row: Row) -> Row:
         title=f"{row.title}, torchvision's stem",
         full=full.replace(model=stem(full.model), hierarchy=change(full.hierarchy)),
         lesson=None,
+        homework=False,
         smoke=smoke,
         optional=True,
         note="the report does not say which stem it used",
@@ -99,13 +102,21 @@ def with_large_stem(row: Row) -> Row:
 
 
 PRINTED = (
-    system("000-A1", "three", R34, 30),
-    system("000-A2", "three", R18, 30, lesson=True),
-    system("000-A3", "three", PRE, 30, lesson=True),
-    system("000-B1", "four", R34, 24),
-    system("000-B2", "four", R18, 24),
-    system("000-B3", "four", PRE, 24, lesson=True),
-    system("000-C1", "four", R18, 17, note="trained on a CPU, 85 epochs in all"),
+    system("000-A1", "three", R34, 30, **HOMEWORK),
+    system("000-A2", "three", R18, 30, lesson=LESSON),
+    system("000-A3", "three", PRE, 30, lesson=LESSON),
+    system("000-B1", "four", R34, 24, **HOMEWORK),
+    system("000-B2", "four", R18, 24, **HOMEWORK),
+    system("000-B3", "four", PRE, 24, lesson=LESSON),
+    system(
+        "000-C1",
+        "four",
+        R18,
+        17,
+        lesson={**LESSON, "epochs": 4},
+        homework=True,
+        note="trained on a CPU, 85 epochs in all",
+    ),
     competition(),
 )
 TOTAL = "control: as many epochs as the system has in all, so twice the images"
@@ -131,7 +142,7 @@ CONTROLS = (
         note="A3 with new random labels in every epoch",
     ),
     system(
-        "000-M2", "three", PRE, 30, misrouted="drop", lesson=True, optional=True,
+        "000-M2", "three", PRE, 30, misrouted="drop", lesson=LESSON, optional=True,
         change=", misrouted dropped",
         note="A3 without its misrouted training images",
     ),

@@ -54,6 +54,7 @@ STEPS = (
 )
 THIN = {"thinner": 4}
 LESSON = {"epochs": 10}
+LARGE = {"epochs": 5, "train_size": 10_000, "validation": 2000, "test_size": 2000}  # for MBN
 SMOKE = {"epochs": 3, "train_size": 4000, "validation": 500, "test_size": 500}
 TINY = {"epochs": 1, "train_size": 100, "test_size": 100}
 
@@ -68,6 +69,8 @@ STUDY = Study(
             id="002-M2",
             title="MBN, eight convolutions with batch normalisation",
             full=MBN,
+            lesson=LARGE,
+            homework=True,
             smoke={"train_size": 200, "validation": 100, "test_size": 500},
             note="too dear for a class hour on a CPU, where 002-T2 stands in for it",
         ),

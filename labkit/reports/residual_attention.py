@@ -53,7 +53,8 @@ def _ablation(images: int) -> Row:
         id=f"004-N{images}",
         title=f"{images:,} training images, 100 epochs",
         full=SHORT.replace(train_size=images),
-        lesson=LESSON | {"train_size": images} if images <= 6250 else None,
+        lesson=LESSON | {"train_size": images},
+        homework=images > 6250,
         smoke=_smoke(images),
     )
 
@@ -93,6 +94,8 @@ STUDY = Study(
             id="004-M4",
             title="four times the channels",
             full=WATCHED.replace(model="residual_attention_4x"),
+            lesson=LESSON_M1,
+            homework=True,
             smoke={"train_size": 80, "test_size": 40},
             note="the report does not state the epochs",
         ),

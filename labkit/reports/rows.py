@@ -18,7 +18,8 @@ class Row:
     """One experiment of a report.
 
     `full` is the report's own budget. `lesson` and `smoke` are what those presets change of it:
-    data and epochs, never what the row is. A row without `lesson` is not part of the class hour.
+    data and epochs, never what the row is. A row without `lesson` has none; the lesson of a row
+    that is `homework` would not fit the class hour beside the others.
     """
 
     id: str  # as in "002-M1"
@@ -26,6 +27,7 @@ class Row:
     full: Recipe
     lesson: Mapping[str, Any] | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
+    homework: bool = False  # its lesson is run by itself, not with the notebook
     optional: bool = False  # not printed by the report: a control, or what it could not finish
     note: str = ""
 
@@ -47,6 +49,11 @@ class Study:
     notebook: str  # the file in notebooks/, without its ending
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...]
+
+    def at(self, preset: str) -> list[Row]:
+        """The rows that a notebook runs at a preset: all that it has, less a lesson's homework."""
+        lesson = preset == "lesson"
+        return [row for row in self.rows if row.at(preset) and not (lesson and row.homework)]
 
     @property
     def dataset(self) -> str:

@@ -94,7 +94,8 @@ def _wide(*, stopped: bool) -> tuple[Row, ...]:
                 title=f"WideResnet{name[-1]}, N = {blocks}, k = {k}"
                 + ("" if stopped else ", fixed epochs"),
                 full=recipe,
-                lesson=LESSON if light and stopped else None,
+                lesson=LESSON if stopped else None,
+                homework=stopped and not light,
                 smoke={**smoke, "patience": PATIENCE} if light and stopped else smoke,
                 optional=not stopped,
                 note="" if stopped else "control: the same run without the early stopper",
@@ -138,6 +139,8 @@ STUDY = Study(
             id="003-X0",
             title="ResNeXt, 64 filters",
             full=RESNEXT.replace(epochs=10, watch_test=True),
+            lesson=LESSON,
+            homework=True,
             smoke=HEAVY,
             note="read as ResNeXt-29 (32x4d), 10 epochs; the report prints its best score so far",
         ),

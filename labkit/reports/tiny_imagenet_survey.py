@@ -63,6 +63,7 @@ POST = BASE.replace(model="resnet34_imagenet", **EVERY_10)
 PRE = BASE.replace(model="preact_resnet34_imagenet")
 
 LESSON = {"train_size": 20_000, "test_size": 4000, "epochs": 7}
+SHORT = LESSON | {"epochs": 4}  # of the residual networks
 SMALL = {"train_size": 200, "test_size": 200}
 LARGE = SMALL | {"epochs": 1, "train_size": 32}  # the large nets only show that they run
 
@@ -86,28 +87,34 @@ ROWS = (
         note="the rate falls every 5 epochs, as its curve shows",
     ),
     Row(
-        id="001-E4", title="M4, sets 1+2, rate 1e-4", full=SLOW.replace(model="m4"), smoke=LARGE,
+        id="001-E4", title="M4, sets 1+2, rate 1e-4", full=SLOW.replace(model="m4"), lesson=LESSON,
+        homework=True, smoke=LARGE,
         note="the rate falls every 5 epochs, as its curve shows",
     ),
-    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, smoke=LARGE),
+    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=LESSON, homework=True,
+        smoke=LARGE),
     Row(
         id="001-E6", title="AlexNet, one layer more",
-        full=BASE.replace(model="alexnet_plus"), smoke=LARGE,
+        full=BASE.replace(model="alexnet_plus"), lesson=LESSON, homework=True, smoke=LARGE,
     ),
-    Row(id="001-E7", title="ResNet-18", full=R18,
-        lesson=LESSON | {"epochs": 4}, smoke=LARGE),
+    Row(id="001-E7", title="ResNet-18", full=R18, lesson=SHORT, smoke=LARGE),
     Row(
-        id="001-E8", title="ResNet-18, rate 1e-4", full=R18_SLOW, smoke=LARGE,
+        id="001-E8", title="ResNet-18, rate 1e-4", full=R18_SLOW, lesson=SHORT,
+        homework=True, smoke=LARGE,
         note="the rate never falls, as its curve shows",
     ),
     Row(
-        id="001-E9", title="ResNet-34", full=POST, smoke=LARGE,
+        id="001-E9", title="ResNet-34", full=POST, lesson=SHORT, homework=True, smoke=LARGE,
         note="the rate falls at epoch 10, as its curve shows",
     ),
-    Row(id="001-E10", title="ResNet-34, pre-activation", full=PRE, smoke=LARGE),
+    Row(
+        id="001-E10", title="ResNet-34, pre-activation", full=PRE, lesson=SHORT, homework=True,
+        smoke=LARGE,
+    ),
     Row(
         id="001-E11", title="DenseNet-161, 8 epochs",
-        full=BASE.replace(model="densenet161", **EIGHT), smoke=LARGE,
+        full=BASE.replace(model="densenet161", **EIGHT), lesson=LESSON | {"epochs": 2},
+        homework=True, smoke=LARGE,
     ),
 )  # fmt: skip
 
