@@ -156,6 +156,11 @@ class Report:
         """The committed records of this report at a preset, by row."""
         return records.by_row(records.recorded(self.study.name, preset=preset))
 
+    def committed(self, preset: str, *rows: str) -> list[Record]:
+        """As `recorded`, of these rows and in their order; a row without records adds none."""
+        found = self.recorded(preset)
+        return [record for row in rows for record in found.get(row, [])]
+
     def _records(self) -> dict[str, list[Record]]:
         return {row: [run.record for run in runs] for row, runs in self._runs.items()}
 

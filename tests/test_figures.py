@@ -235,8 +235,18 @@ def test_show_puts_the_text_into_the_output_metadata(monkeypatch):
     json.dumps(shown["metadata"])
 
 
-def test_importing_figures_imports_neither_torch_nor_seaborn():
+def test_what_there_is_gets_shown_and_else_it_is_said(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data))
+    figures.show_any(figures.accuracy_against_cost, [SMALL, LARGE], cost="memory")
+    assert "MB" in shown[0]["text/plain"]
+    figures.show_any(figures.curves, [])
+    figures.show_any(figures.curves, [], "It was left out.")
+    assert capsys.readouterr().out == "There is no record of these rows yet.\nIt was left out.\n"
+    assert len(shown) == 1
 
+
+def test_importing_figures_imports_neither_torch_nor_seaborn():
     code = (
         "import sys, labkit.figures; print({'torch', 'seaborn', 'matplotlib'} & set(sys.modules))"
     )

@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 
 import labkit as lk
-from labkit import reports, train
+from labkit import records, reports, train
 from labkit.reports.own import OWN
 
 
@@ -23,6 +23,19 @@ def test_smoke_is_synthetic_and_says_so():
     assert "synthetic" in table.to_string().lower()
     claims = report.claims()
     assert len(claims) == len(report.study.claims)
+
+
+def test_committed_records_come_in_the_order_asked_for(home, monkeypatch):
+    monkeypatch.setenv("LABKIT_RECORDS", str(home / "records"))
+    report = lk.report("keras_vs_mbn", epochs=1)
+    for run in (report.train("002-C1"), report.train("002-M1", 1), report.train("002-M1", 0)):
+        path = home / "records" / records.file_name(run.record)
+        records.claim(run.record, path)
+    asked = report.committed("smoke", "002-M1", "002-T2", "002-C1")
+    assert [(r["row"], r.recipe.seed) for r in asked] == [
+        ("002-M1", 0), ("002-M1", 1), ("002-C1", 0),
+    ]  # fmt: skip
+    assert report.committed("full", "002-M1") == []
 
 
 def test_every_seed_is_its_own_run():

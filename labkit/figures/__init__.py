@@ -18,7 +18,7 @@ from labkit.figures.blocks import (
     wide_block,
 )
 from labkit.figures.budget import over_time
-from labkit.figures.canvas import alt, png, show, theme
+from labkit.figures.canvas import alt, png, show, show_any, theme
 from labkit.figures.charts import (
     ablation,
     accuracy_against_cost,
@@ -45,5 +45,5 @@ __all__ = [
     "coarse_to_fine", "confusion", "curves", "dense_block", "drops", "family_tree", "flow",
     "gallery", "line", "network", "next_block", "origins", "over_time", "partition",
     "plain_stacks", "png", "preact_block", "res2_block", "residual_orders", "residual_units",
-    "routing", "samples", "schedule", "show", "theme", "wide_block",
+    "routing", "samples", "schedule", "show", "show_any", "theme", "wide_block",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 SHORTEST = 30  # characters of an alternative text
@@ -100,6 +100,19 @@ def show(figure) -> None:
 
     data = {"image/png": png(figure), "text/plain": alt(figure)}
     display(data, raw=True, metadata={"image/png": {"alt": alt(figure)}})
+
+
+def show_any(
+    draw: Callable[..., Any],
+    records: Sequence[Any],
+    otherwise: str = "There is no record of these rows yet.",
+    **options: Any,
+) -> None:
+    """Display `draw(records, **options)`, or say that there is nothing to draw."""
+    if records:
+        show(draw(records, **options))
+    else:
+        print(otherwise)
 
 
 def as_records(records: Any) -> list[Mapping[str, Any]]:
