@@ -156,10 +156,11 @@ class Report:
         """The committed records of this report at a preset, by row."""
         return records.by_row(records.recorded(self.study.name, preset=preset))
 
-    def committed(self, preset: str, *rows: str) -> list[Record]:
-        """As `recorded`, of these rows and in their order; a row without records adds none."""
+    def committed(self, preset: str, *rows: str, seed: int | None = None) -> list[Record]:
+        """As `recorded`, of these rows and in their order; of one seed, where one is given."""
         found = self.recorded(preset)
-        return [record for row in rows for record in found.get(row, [])]
+        every = [record for row in rows for record in found.get(row, [])]
+        return [record for record in every if seed in (None, record.recipe.seed)]
 
     def _records(self) -> dict[str, list[Record]]:
         return {row: [run.record for run in runs] for row, runs in self._runs.items()}

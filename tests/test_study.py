@@ -35,6 +35,7 @@ def test_committed_records_come_in_the_order_asked_for(home, monkeypatch):
     assert [(r["row"], r.recipe.seed) for r in asked] == [
         ("002-M1", 0), ("002-M1", 1), ("002-C1", 0),
     ]  # fmt: skip
+    assert report.committed("smoke", "002-M1", "002-C1", seed=1) == asked[1:2]
     assert report.committed("full", "002-M1") == []
 
 
