@@ -54,7 +54,7 @@ STEPS = (
 )
 THIN = {"thinner": 4}
 LESSON = {"epochs": 10}
-LARGE = {"epochs": 5, "train_size": 10_000, "validation": 2000, "test_size": 2000}  # for MBN
+LARGE = {"epochs": 4, "train_size": 10_000, "validation": 2000, "test_size": 2000}  # for MBN
 SMOKE = {"epochs": 3, "train_size": 4000, "validation": 500, "test_size": 500}
 TINY = {"epochs": 1, "train_size": 100, "test_size": 100}
 

@@ -63,7 +63,7 @@ POST = BASE.replace(model="resnet34_imagenet", **EVERY_10)
 PRE = BASE.replace(model="preact_resnet34_imagenet")
 
 LESSON = {"train_size": 20_000, "test_size": 4000, "epochs": 7}
-SHORT = LESSON | {"epochs": 4}  # of the residual networks
+SHORT = LESSON | {"epochs": 4}  # of all networks but M1
 SMALL = {"train_size": 200, "test_size": 200}
 LARGE = SMALL | {"epochs": 1, "train_size": 32}  # the large nets only show that they run
 
@@ -87,15 +87,15 @@ ROWS = (
         note="the rate falls every 5 epochs, as its curve shows",
     ),
     Row(
-        id="001-E4", title="M4, sets 1+2, rate 1e-4", full=SLOW.replace(model="m4"), lesson=LESSON,
+        id="001-E4", title="M4, sets 1+2, rate 1e-4", full=SLOW.replace(model="m4"), lesson=SHORT,
         homework=True, smoke=LARGE,
         note="the rate falls every 5 epochs, as its curve shows",
     ),
-    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=LESSON, homework=True,
+    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=SHORT, homework=True,
         smoke=LARGE),
     Row(
         id="001-E6", title="AlexNet, one layer more",
-        full=BASE.replace(model="alexnet_plus"), lesson=LESSON, homework=True, smoke=LARGE,
+        full=BASE.replace(model="alexnet_plus"), lesson=SHORT, homework=True, smoke=LARGE,
     ),
     Row(id="001-E7", title="ResNet-18", full=R18, lesson=SHORT, smoke=LARGE),
     Row(
