@@ -30,19 +30,27 @@ def derive(seed: int, *words: object) -> int:
 
 @contextlib.contextmanager
 def own_randomness(device: torch.device, *, deterministic: bool) -> Iterator[None]:
-    """The caller's random state and determinism switch come back afterwards."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    devices = [device.index or 0] if device.type == "cuda" else []
+    """The caller's random state and switches come back afterwards.
+
+    fp32 means fp32 inside: by default PyTorch rounds the factors of a GPU's convolutions to TF32.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.allow_tf32
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    # seeding reaches a GPU that is in use even where a run is made on the CPU
+    used = device.type == "cuda" or torch.cuda.is_initialized()
+    devices = [torch.cuda.current_device()] if used else []
     if deterministic and devices:  # without it torch refuses a deterministic matrix product
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng(devices=devices):
         torch.use_deterministic_algorithms(deterministic)
-        torch.backends.cudnn.benchmark = not deterministic
+        cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0])
-            torch.backends.cudnn.benchmark = before[1]
+            torch.use_deterministic_algorithms(strict, warn_only=warn)
+            cudnn.benchmark, cudnn.allow_tf32 = before
 
 
 @contextlib.contextmanager

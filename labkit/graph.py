@@ -67,6 +67,8 @@ class Replay:
         try:
             with torch.cuda.graph(graph, stream=self.side):
                 self.out = self.step(self.x, self.y, self.lr)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             self.failed = True
             reason = str(error).partition("\n")[0]

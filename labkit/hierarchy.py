@@ -46,7 +46,7 @@ class SystemRun(Run):
         size, groups = data["size"], class_groups(recipe.hierarchy.groups, tuple(data["classes"]))
         parts = [(router_recipe(recipe), len(groups))]
         parts += [(fine_recipe(recipe, g), len(classes)) for g, classes in enumerate(groups)]
-        with own_randomness(pick_device("auto"), deterministic=False):
+        with own_randomness(torch.device("cpu"), deterministic=False):
             router, *fine = (train.build(part, classes, size) for part, classes in parts)
         return System(router, fine, groups)
 
@@ -118,10 +118,9 @@ def fit_hierarchy(
     _check(recipe)
     target = pick_device(device)
     data = data or load(recipe.dataset)
-    folder = train.run_folder(recipe, data, fresh=False)
-    fresh = fresh and (folder / "record.json").exists()  # its router is trained again with it
-    folder = train.run_folder(recipe, data, fresh)
-    if (folder / "record.json").exists():
+    folder = train.run_folder(recipe, data)
+    finished = (folder / "record.json").exists()
+    if finished and not fresh:
         return SystemRun(train.recall(folder, about), folder)
     groups = class_groups(recipe.hierarchy.groups, data.classes)
     label = about.get("row") or "system"
@@ -130,13 +129,15 @@ def fit_hierarchy(
     small = _subset(recipe, data)
     router = train.fit(
         router_recipe(recipe), coarse_data(small, recipe.hierarchy.groups), device=device,
-        fresh=fresh, about={"row": f"{label} router"}, **limits,
+        fresh=finished, about={"row": f"{label} router"}, **limits,
     )  # fmt: skip
     judge = functools.partial(predict, normalise=train.statistics(recipe, data), bf16=bf16)
     with (
+        train.watch_device(recipe, data, target),
         own_randomness(target, deterministic=recipe.deterministic),
-        train.watch_memory(recipe, data, target),
     ):
+        if finished:  # and wanted fresh: with its router, which has just been trained again
+            Checkpoint(folder).clear()
         images, test = small.train.to(target), small.test.to(target)
         net = router.net.to(target, memory_format=torch.channels_last)
         routed = judge(net, images).argmax(1)
@@ -158,9 +159,12 @@ def fit_hierarchy(
         outputs = judge(net, test), [judge(expert, test).log_softmax(1) for expert in fine]
     logits = route(outputs[0].argmax(1), outputs[1], groups)
     system = System(net, fine, groups)
+    described = train.describe(recipe, data, rows, target, bf16, about)
+    peak = max(described["peak_memory_mb"], router.record["peak_memory_mb"])
     record = records.seal(
         {
-            **train.describe(recipe, data, rows, target, bf16, about),
+            **described,
+            "peak_memory_mb": peak,
             "test": score(logits, test.labels) | {"loss": None},
             "train_clean": None,
             "resumed": resumed,

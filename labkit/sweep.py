@@ -25,7 +25,7 @@ from labkit.records import RecordError
 from labkit.reports import REPORTS, find_row, find_study
 from labkit.reports.rows import Row, Study
 from labkit.study import Report
-from labkit.train import OutOfTimeError, TrainingError
+from labkit.train import DeviceError, OutOfTimeError, TrainingError
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def run_sweep(
     With `together` > 1 so many processes share the machine, each with its share of the cores;
     the records' device cards say so, because their times are those of a shared machine.
 
-    Returns 0 when every record is there, 1 when a row failed or the deadline came first.
+    Returns 0 when every record is there, 1 when a row failed, the deadline came first, or the GPU
+    failed, after which no row can train.
 
     Raises:
         InputError: a data set is missing, and nobody asked for its stand-in.
@@ -75,7 +76,8 @@ def run_sweep(
             f"no {absent} on this machine; fetch it with `labkit data get`, or rehearse on its"
             " stand-in with --data synthetic"
         )
-    if together == 1:
+    together = min(together, len(_chains(missing)))  # a lone training shares nothing
+    if together <= 1:
         done = (_train(job, deadline) for job in missing)
     else:
         done = _side_by_side(missing, deadline, together)
@@ -85,7 +87,7 @@ def run_sweep(
             failed = failed or bool(failure)
             if failure:
                 print(failure, file=sys.stderr)
-    except OutOfTimeError as stop:
+    except (OutOfTimeError, DeviceError) as stop:
         print(stop, file=sys.stderr)
         return 1
     return int(failed)
@@ -96,6 +98,7 @@ def _train(job: Job, deadline: float | None) -> str:
 
     Raises:
         OutOfTimeError: the deadline came first.
+        DeviceError: the GPU failed.
     """
     if deadline is not None and time.monotonic() > deadline:
         raise OutOfTimeError(
@@ -103,6 +106,8 @@ def _train(job: Job, deadline: float | None) -> str:
         )
     try:
         run = job.report.train(job.row.id, job.seed, deadline=deadline)
+    except DeviceError:
+        raise
     except (TrainingError, InputError, RecordError) as error:
         return f"{job.row.id}: {error}"
     records.claim(stamp(run.record), job.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +41,10 @@ from labkit.recipe import Recipe
 from labkit.records import Record
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# how PyTorch words what has no exception of its own
 NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+NO_KERNEL = "does not have a deterministic implementation"
+GPU_FAILED = re.compile("CUDA error|CUBLAS_STATUS|CUDNN_STATUS|cuDNN error")
 OPTIMIZERS = {
     "sgd": functools.partial(torch.optim.SGD, fused=True),
     "adam": functools.partial(torch.optim.Adam, fused=True),
@@ -52,6 +56,10 @@ OPTIMIZERS = {
 
 class TrainingError(RuntimeError):
     """Training cannot go on (a loss that is not finite, no memory left); no record is written."""
+
+
+class DeviceError(TrainingError):
+    """The GPU failed; this process can use it no more."""
 
 
 class OutOfTimeError(RuntimeError):
@@ -81,7 +89,7 @@ class Run:
     def untrained(self) -> nn.Module:
         """The network as it was before its first update, on the CPU."""
         data = self.record["data"]
-        with own_randomness(pick_device("auto"), deterministic=False):
+        with own_randomness(torch.device("cpu"), deterministic=False):
             return build(self.record.recipe, len(data["classes"]), data["size"])
 
 
@@ -108,23 +116,26 @@ def fit(
 
     Raises:
         InputError: no such device, model, data set or option.
-        TrainingError: the loss is not finite, or memory ran out.
+        TrainingError: the loss is not finite, memory ran out, or the GPU failed (DeviceError).
         OutOfTimeError: stopped at the deadline; the same call goes on.
     """
     if recipe.hierarchy:
         raise InputError("this recipe is of a coarse-to-fine system; use lk.fit_hierarchy")
     target = pick_device(device)
     data = data or load(recipe.dataset)
-    folder = run_folder(recipe, data, fresh)
-    if (folder / "record.json").exists():
+    folder = run_folder(recipe, data)
+    finished = (folder / "record.json").exists()
+    if finished and not fresh:
         return Run(recall(folder, about), folder)
     bf16 = use_bf16(recipe.precision, target)
     checkpoint = Checkpoint(folder, every=checkpoint_every, recipe=recipe.to_json())
     train, validation = data.holdout(recipe.validation, recipe.train_size, recipe.seed)
     with (
+        watch_device(recipe, data, target),
         own_randomness(target, deterministic=recipe.deterministic),
-        watch_memory(recipe, data, target),
     ):
+        if finished:
+            checkpoint.clear()
         checkpoint.prepare()
         test = test_split(recipe, data).to(target)
         net = build(recipe, len(data.classes), data.shape[-1])
@@ -267,6 +278,7 @@ def train_step(
     bf16: bool,
 ) -> Tensor:
     """One update; returns [summed loss, right answers, images] without waiting for the device."""
+    optimizer.zero_grad(set_to_none=True)  # first: a step that failed may have left gradients
     for group in optimizer.param_groups:
         group["lr"] = lr
     with autocast(x.device, bf16):
@@ -275,9 +287,10 @@ def train_step(
     loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)
     loss.backward()
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    right = (logits.detach().argmax(1) == y).sum()
-    return torch.stack([loss.detach().double() * len(y), right.double(), right.new_tensor(len(y))])
+    total = loss.detach().double() * len(y)
+    right = (logits.detach().argmax(1) == y).sum().double()
+    # filled where it lies: a number that is copied to the GPU cannot be captured in a graph
+    return torch.stack([total, right, torch.full_like(right, len(y))])
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -324,15 +337,9 @@ def test_split(recipe: Recipe, data: Data) -> Split:
     return data.test.take(chosen.nonzero()[:, 0])
 
 
-def run_folder(recipe: Recipe, data: Data, fresh: bool) -> Path:
-    """Where this run lives; with `fresh`, emptied of a finished run.
-
-    A run that was stopped keeps its checkpoints: it goes on to the same bits.
-    """
-    folder = records.runs_home() / records.run_key(recipe, data.sha256)
-    if fresh and (folder / "record.json").exists():
-        Checkpoint(folder).clear()
-    return folder
+def run_folder(recipe: Recipe, data: Data) -> Path:
+    """Where this run lives: its checkpoint until it is finished, then its record and weights."""
+    return records.runs_home() / records.run_key(recipe, data.sha256)
 
 
 def recall(folder: Path, about: Mapping[str, str]) -> Record:
@@ -389,10 +396,11 @@ def count(net: nn.Module) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def watch_memory(recipe: Recipe, data: Data, device: torch.device) -> Iterator[None]:
+def watch_device(recipe: Recipe, data: Data, device: torch.device) -> Iterator[None]:
     """Refuse a run that would not fit before it starts, and count its peak from here.
 
-    A failure of the GPU, or of allocating memory, becomes a sentence that holds no tensors alive.
+    What a device cannot do becomes a sentence that holds no tensors alive: too little memory, an
+    operation that it has no deterministic kernel for, a failure of the GPU itself.
     """
     reuse_memory()
     need = cost.memory(recipe, data, device)
@@ -408,22 +416,37 @@ def watch_memory(recipe: Recipe, data: Data, device: torch.device) -> Iterator[N
     reset_peak_memory(device)
     try:
         yield
-    except torch.AcceleratorError as error:
-        error.__traceback__ = None
-        message = f"the GPU failed: {error}; the same command goes on from the last checkpoint"
     except RuntimeError as error:
-        # a CPU that cannot allocate has no exception of its own
-        if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+        found = _device_trouble(error, recipe, device)
+        if not found:
             raise
         error.__traceback__ = None
-        message = (
+    else:
+        return
+    raise found
+
+
+def _device_trouble(error: RuntimeError, recipe: Recipe, device: torch.device) -> Exception | None:
+    """The error to raise in place of PyTorch's; None where the device is not to blame."""
+    what = str(error)
+    # a CPU that cannot allocate has no exception of its own
+    if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in what:
+        return TrainingError(
             f"out of memory on the {device.type}: {recipe.model} at batch {recipe.batch} on"
             f" {recipe.dataset}, {cost.free_memory(device):,.0f} MB free; try a smaller batch"
             " (another recipe, another record)"
         )
-    else:
-        return
-    raise TrainingError(message)
+    if NO_KERNEL in what:
+        return InputError(
+            f"{recipe.model} cannot be trained deterministically on this {device.type}:"
+            f" {what.partition('.')[0]}; leave deterministic=False, or use device=cpu"
+        )
+    if isinstance(error, torch.AcceleratorError) or GPU_FAILED.search(what):
+        first = what.partition("\n")[0]
+        return DeviceError(
+            f"the GPU failed: {first}; the same command goes on from the last checkpoint"
+        )
+    return None
 
 
 def stalled(rows: list[dict[str, Any]], patience: int) -> bool:

@@ -10,8 +10,9 @@ import time
 
 import psutil
 import pytest
+import torch
 
-from labkit import cli, records
+from labkit import cli, records, train
 
 
 def run(*arguments):
@@ -122,9 +123,34 @@ def test_a_sweep_side_by_side_earns_the_same_numbers(home, capfd, monkeypatch):
 def test_side_by_side_stops_at_the_deadline_too(home, monkeypatch):
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
     sweep = ("sweep", "002-M1", "--preset", "smoke", "--out", home / "out")
-    assert run(*sweep, "-j", 2, "--minutes", 0.0001) == 1
+    assert run(*sweep, "--seeds", 2, "-j", 2, "--minutes", 0.0001) == 1
     assert run(*sweep, "-j", 0) == 2
     assert not (home / "out").exists()
+
+
+def test_a_lone_training_shares_its_machine_with_nobody(home, monkeypatch):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    out = home / "out"
+    sweep = ("sweep", "002-M1", "--preset", "smoke", "--epochs", 1, "--train-size", 500)
+    assert run(*sweep, "--out", out, "-j", 4) == 0
+    (record,) = records.recorded(folder=out)
+    assert "together" not in record["device"]
+    assert record["device"]["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.faults(33)
+def test_a_sweep_ends_when_the_gpu_has_failed(home, monkeypatch, capsys):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    tried = []
+
+    def fail(*arguments):
+        tried.append(1)
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR")
+
+    monkeypatch.setattr(train, "train_step", fail)
+    assert run("sweep", "002-M1", "002-V1", "--preset", "smoke", "--out", home / "out") == 1
+    assert len(tried) == 1
+    assert "the GPU failed: cuDNN error" in capsys.readouterr().err
 
 
 @pytest.mark.faults(28)

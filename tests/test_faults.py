@@ -62,7 +62,7 @@ def wait_for(child, word):
 
 
 def folder_of(recipe):
-    return train.run_folder(recipe, lk.load(recipe.dataset), False)
+    return train.run_folder(recipe, lk.load(recipe.dataset))
 
 
 def after(count, do, monkeypatch):
@@ -372,12 +372,20 @@ def test_a_gpu_that_is_not_there_is_refused_by_every_entrance(capsys):
 
 
 @pytest.mark.faults(33)
-def test_a_gpu_that_fails_in_the_middle_is_a_failed_run_that_goes_on(reference, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: unspecified launch failure"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    ],
+)
+def test_a_gpu_that_fails_in_the_middle_is_a_failed_run_that_goes_on(reference, monkeypatch, error):  # noqa: F811
     def fail():
-        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+        raise error
 
     after(4 + 2, fail, monkeypatch)
-    with pytest.raises(train.TrainingError, match="the GPU failed: CUDA error.*goes on"):
+    with pytest.raises(train.DeviceError, match="the GPU failed: .*goes on"):
         lk.fit(TINY, device="cpu", checkpoint_every=0)
     run = lk.fit(TINY, device="cpu")
     assert run.record["resumed"] == 1

@@ -223,7 +223,7 @@ def test_a_group_that_gets_no_image_keeps_its_first_weights(monkeypatch):
 def test_no_fine_model_meets_a_batch_of_one():
     """torchvision's ResNet leaves one pixel of 32x32: normalising one image would fail."""
     part = TINY.replace(hierarchy=None, model="resnet18_imagenet", batch=4, epochs=1)
-    checkpoint = train.Checkpoint(train.run_folder(part, lk.load(TINY.dataset), False))
+    checkpoint = train.Checkpoint(train.run_folder(part, lk.load(TINY.dataset)))
     split = lk.load(TINY.dataset).train.take(torch.arange(5))
     _, rows = hierarchy._fit_fine(
         part, split, split.labels, checkpoint, misrouted="once", normalise=None, bf16=False,

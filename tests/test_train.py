@@ -11,9 +11,10 @@ import time
 import pytest
 import safetensors.torch
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import labkit as lk
-from labkit import device, evaluate, files, train
+from labkit import cost, device, evaluate, files, train
 from labkit.checkpoint import Checkpoint
 from labkit.recipe import Recipe
 
@@ -182,7 +183,7 @@ def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(reference, damage, capfd):
     with pytest.raises(train.OutOfTimeError):
         lk.fit(TINY, device="cpu", deadline=time.monotonic() - 1)
-    folder = train.run_folder(TINY, lk.load(TINY.dataset), False)
+    folder = train.run_folder(TINY, lk.load(TINY.dataset))
     path = next(folder.glob("epoch-*.pt"))
     content = bytearray(path.read_bytes())
     if damage == "cut":
@@ -222,7 +223,70 @@ def test_a_finished_run_is_recalled_and_fresh_trains_again(reference, monkeypatc
     first = lk.fit(TINY, device="cpu")
     monkeypatch.setattr(train, "optimise", lambda *a, **k: pytest.fail("trained again"))
     assert dict(lk.fit(TINY, device="cpu").record) == dict(first.record)
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        lk.fit(TINY, device="cpu", fresh=True)
     monkeypatch.undo()
+    again = lk.fit(TINY, device="cpu", fresh=True)
+    assert again.record["seconds"] != first.record["seconds"]
+    assert timeless(again.record) == timeless(first.record)
+
+
+def test_a_finished_run_outlives_a_fresh_one_that_may_not_start(reference, monkeypatch):
+    first = lk.fit(TINY, device="cpu")
+    monkeypatch.setattr(cost, "free_memory", lambda device: 1.0)
+    with pytest.raises(train.TrainingError, match="1 MB are free"):
+        lk.fit(TINY, device="cpu", fresh=True)
+    assert dict(lk.fit(TINY, device="cpu").record) == dict(first.record)
+    assert weights(first) == weights(reference)
+
+
+class Watched(TorchDispatchMode):
+    """Every operation that is dispatched, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen.add(func.name())
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("model", ["preresnet20", "residual_attention", "wrn16_2", "resnext1_a"])
+def test_a_step_copies_no_number_to_the_device_and_reads_none_back(model):
+    """Neither can be captured in a CUDA graph; on a CPU the operations are the same."""
+    recipe = TINY.replace(model=model, optimizer="sgd")
+    net = train.build(recipe, 10, 32).train()
+    optimizer = train.make_optimizer(net, recipe)
+    x, y = torch.rand(4, 3, 32, 32), torch.arange(4)
+    with Watched() as operations:
+        train.train_step(net, optimizer, x, y, 0.1, 0.1, False)
+    assert "aten::convolution" in operations.seen
+    assert not operations.seen & {"aten::lift_fresh", "aten::_local_scalar_dense"}
+
+
+def test_a_step_starts_without_the_gradients_of_one_that_failed():
+    recipe = TINY.replace(model="preresnet20", optimizer="sgd")
+    x, y = torch.rand(4, 3, 32, 32), torch.arange(4)
+    nets = [train.build(recipe, 10, 32).train() for _ in range(2)]
+    for p in nets[1].parameters():
+        p.grad = torch.ones_like(p)
+    for net in nets:
+        train.train_step(net, train.make_optimizer(net, recipe), x, y, 0.1, 0.0, False)
+    for ours, theirs in zip(*(net.parameters() for net in nets), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_what_has_no_deterministic_kernel_is_refused_in_words(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError(
+            "adaptive_max_pool2d_backward_cuda does not have a deterministic implementation, but"
+            " you set 'torch.use_deterministic_algorithms(True)'. You can turn off determinism"
+        )
+
+    monkeypatch.setattr(train, "train_step", refuse)
+    with pytest.raises(lk.InputError, match=r"mnist_net cannot be .*leave deterministic=False"):
+        lk.fit(TINY.replace(deterministic=True), device="cpu")
 
 
 @pytest.mark.faults(40)
@@ -257,7 +321,7 @@ def test_a_loss_that_is_not_finite_leaves_no_record(home):
     recipe = TINY.replace(optimizer="sgd", lr=1e6)
     with pytest.raises(train.TrainingError, match=r"not finite after epoch .*lower lr"):
         lk.fit(recipe, device="cpu")
-    folder = train.run_folder(recipe, lk.load(recipe.dataset), False)
+    folder = train.run_folder(recipe, lk.load(recipe.dataset))
     assert not (folder / "record.json").exists()
 
 
@@ -288,6 +352,12 @@ def test_the_callers_randomness_is_given_back():
     lk.fit(TINY.replace(epochs=1), device="cpu", fresh=True)
     assert torch.equal(torch.rand(3), expected)
     assert not torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        lk.fit(TINY.replace(epochs=1), device="cpu", fresh=True)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_other_programs_read_the_weights():
