@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -89,6 +91,13 @@ def parts(recipe: Recipe, images: int, classes: int) -> list[Part]:
         router,
         *(Part(h.model, h.options, n, round(epochs * shown * n / classes)) for n in groups),
     ]
+
+
+def share(record: Mapping[str, Any], full: Recipe) -> float:
+    """Which part of the budget `full` a record's run has had, counted in images shown."""
+    data = record["data"]
+    whole = sum(part.images for part in parts(full, data["published_train"], len(data["classes"])))
+    return sum(row["images"] for row in record["rows"]) / whole
 
 
 def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:

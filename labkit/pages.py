@@ -17,6 +17,7 @@ from labkit.progress import clock
 from labkit.records import Record
 from labkit.reports import REPORTS, Study
 from labkit.reports.hierarchical_cifar100 import RACES
+from labkit.study import shares
 
 SHORTEST_ALT = 30  # characters: less does not say what a figure shows
 
@@ -297,10 +298,12 @@ def _study(study: Study, found: list[Record], stale: Mapping[str, str]) -> list[
     table = compare.table(titles, lesson, full, compare.published(report=study.id))
     table = table.rename(columns={"this run": "recorded at lesson"})
     table.loc[table["row"].duplicated(), ["row", "title"]] = ""  # said once, above
-    verdicts = pd.concat(
-        compare.verdicts([claim], full if set(claim.rows) <= set(full) else lesson)
-        for claim in study.claims
-    )
+
+    def verdict(claim: compare.Claim) -> pd.DataFrame:
+        used = full if set(claim.rows) <= set(full) else lesson
+        return compare.verdicts([claim], used, shares(study, used))
+
+    verdicts = pd.concat(map(verdict, study.claims))
     return [
         markdown(list(table.columns), table.itertuples(index=False)),
         f"### Claims of report {study.id}",
@@ -319,7 +322,7 @@ def _record_table(found: list[Record], stale: Mapping[str, str]) -> str:
             record["preset"],
             record["recipe"]["seed"],
             f"{100 * record['test']['top1']:.2f} %",
-            f"{record['recipe']['train_size'] or record['data']['train']:,}",
+            f"{record['details']['train_images']:,}",
             len(record["rows"]),
             record["device"]["name"],
             record["versions"]["torch"],

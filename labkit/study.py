@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,8 +14,10 @@ from labkit.data import Data, Split, available, load
 from labkit.parameters import InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
-from labkit.reports import Row, find_row, find_study
+from labkit.reports import Row, Study, find_row, find_study
 from labkit.train import Run
+
+CHANGED = "changed"  # what a record calls the full preset with a notebook's own epochs or images
 
 
 class Report:
@@ -133,9 +136,15 @@ class Report:
             self.data,
             device=self.device,
             fresh=self.parameters["fresh"],
-            about={"row": row, "report": self.study.name, "preset": self.preset},
+            about={"row": row, "report": self.study.name, "preset": self.label(row, recipe)},
             deadline=deadline,
         )
+
+    def label(self, row: str, recipe: Recipe) -> str:
+        """The preset that a record names: "changed", where it is not the report's own budget."""
+        own = find_row(row)[1].full.replace(dataset=recipe.dataset, seed=recipe.seed)
+        ours = self.preset != "full" or self.synthetic or recipe.digest == own.digest
+        return self.preset if ours else CHANGED
 
     def test(self, row: str) -> Split:
         """The test images that the row's records were scored on, in the order of predictions."""
@@ -150,7 +159,8 @@ class Report:
 
     def claims(self) -> pd.DataFrame:
         """Each claim of the report, judged by this notebook's runs."""
-        return compare.verdicts(self.study.claims, self._records())
+        found = self._records()
+        return compare.verdicts(self.study.claims, found, shares(self.study, found))
 
     def recorded(self, preset: str) -> dict[str, list[Record]]:
         """The committed records of this report at a preset, by row."""
@@ -173,6 +183,17 @@ class Report:
 
     def _dataset(self, name: str) -> str:
         return f"synthetic_{name}" if self.synthetic else name
+
+
+def shares(study: Study, found: Mapping[str, list[Record]]) -> dict[str, float]:
+    """Which part of its own budget each row has had on real data, by its first record."""
+    full = {row.id: row.full for row in study.rows}
+    first = {row: records[0] for row, records in found.items() if records}
+    return {
+        row: cost.share(record, full[row])
+        for row, record in first.items()
+        if not record["data"]["synthetic"]
+    }
 
 
 def _within(recipe: Recipe, images: int) -> Recipe:

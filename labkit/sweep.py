@@ -23,7 +23,7 @@ from labkit.progress import clock
 from labkit.recipe import Recipe
 from labkit.records import RecordError
 from labkit.reports import REPORTS, find_row, find_study
-from labkit.reports.rows import Row, Study
+from labkit.reports.rows import Row
 from labkit.study import Report
 from labkit.train import DeviceError, OutOfTimeError, TrainingError
 
@@ -177,15 +177,16 @@ def _studies(targets: Sequence[str]) -> list[str]:
 
 def _jobs(report: Report, out: Path) -> list[Job]:
     return [
-        Job(report, row, seed, recipe, out / _place(report.study, row, report.preset, recipe))
+        Job(report, row, seed, recipe, out / _place(report, row, recipe))
         for row in (*report.rows, *report.homework)
         for seed in range(report.parameters["seeds"])
         for recipe in [report.recipe(row.id, seed)]
     ]
 
 
-def _place(study: Study, row: Row, preset: str, recipe: Recipe) -> str:
-    named = {"row": row.id, "report": study.name, "preset": preset}
+def _place(report: Report, row: Row, recipe: Recipe) -> str:
+    preset = report.label(row.id, recipe)
+    named = {"row": row.id, "report": report.study.name, "preset": preset}
     return records.file_name(named | {"recipe": recipe.to_json(), "digest": recipe.digest})
 
 

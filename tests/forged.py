@@ -23,7 +23,7 @@ def forged(row="002-M1", top1=0.4, *, seed=0, epochs=6, classes=10, images=2000,
     for epoch in range(1, epochs + 1):
         part = 1 - math.exp(-3 * epoch / epochs)
         rows.append(
-            {"epoch": epoch, "lr": 1e-3, "seconds": 2.0,
+            {"epoch": epoch, "lr": 1e-3, "seconds": 2.0, "images": 1000,
              "train_loss": 4.6 - 3.5 * part, "train_top1": 1.1 * top1 * part,
              "val_loss": 4.6 - 3.0 * part, "val_top1": top1 * part}
         )  # fmt: skip
@@ -36,7 +36,9 @@ def forged(row="002-M1", top1=0.4, *, seed=0, epochs=6, classes=10, images=2000,
                  "images": images},
         "best_test": None, "train_clean": {"top1": min(1.0, 1.2 * top1), "loss": 1.0},
         "seconds": 120.0, "images_per_second": 900.0, "peak_memory_mb": 300.0,
-        "data": {"name": "cifar100", "synthetic": False, "complete": True},
+        "data": {"name": "cifar100", "synthetic": False, "complete": True,
+                 "published_train": 50_000, "classes": [str(c) for c in range(100)]},
+        "device": {"type": "cpu", "name": "a CPU", "threads": 2, "precision": "bf16"},
         "parameters": {"total": 1_638_052, "trainable": 1_638_052},
         "predictions": packed(predictions), "labels": packed(labels), "details": {},
     }  # fmt: skip

@@ -144,6 +144,64 @@ def test_one_run_of_a_loss_or_a_time_may_be_off_by_a_tenth():
     assert "0 points apart" in same.evidence
 
 
+def test_no_better_is_not_shown_by_noise():
+    claim = compare.no_better(A, B)
+    noisy = judge(claim, seeds(A, 0.40, 0.60), seeds(B, 0.41, 0.61))
+    assert noisy.verdict == "undecided"
+    assert judge(claim, seeds(A, 0.40), seeds(B, 0.42)).verdict == "holds"
+
+
+def test_a_rise_of_the_loss_is_as_noisy_as_the_losses_it_is_made_of():
+    def rising(row, rise):
+        record = forged(row)
+        for epoch, loss in zip(record["rows"], (4.6, 4.5, 4.4, 4.3, 4.2, 4.2 + rise), strict=True):
+            epoch["test_loss"] = loss
+        return [record]
+
+    claim = compare.higher(A, B, metric="loss_rise")
+    assert judge(claim, rising(A, 0.07), rising(B, 0.03)).verdict == "undecided"
+    assert judge(claim, rising(A, 0.47), rising(B, 0.03)).verdict == "holds"
+
+
+def test_evidence_counts_the_runs_of_both_sides():
+    claim = compare.higher(A, B)
+    assert "one run a side" in judge(claim, seeds(A, 0.5), seeds(B, 0.4)).evidence
+    uneven = judge(claim, seeds(A, 0.5), seeds(B, 0.4, 0.41)).evidence
+    assert "one run on one side" in uneven
+
+
+def test_a_short_preset_decides_nothing_between_incomparable_budgets():
+    claim = compare.higher(A, B)
+    records = {
+        A: [forged(A, 0.5, preset="lesson")],
+        B: [forged(B, 0.4, epochs=60, preset="lesson")],
+    }
+
+    def verdict(records, **shares):
+        return compare.judge(claim, records, shares=dict(zip((A, B), shares.values(), strict=True)))
+
+    apart = verdict(records, a=0.1, b=0.6)
+    assert apart.verdict == "undecided"
+    assert f"{A} 6,000 images, 10 % of its own and {B} 60,000 images, 60 %" in apart.evidence
+    assert verdict(records, a=0.1, b=0.15).verdict == "holds"  # alike parts of their budgets
+    alike = {A: records[A], B: [forged(B, 0.4, epochs=8, preset="lesson")]}
+    assert verdict(alike, a=0.1, b=0.6).verdict == "holds"  # alike budgets
+    whole = {row: [{**found[0], "preset": "full"}] for row, found in records.items()}
+    assert verdict(whole, a=0.3, b=1.0).verdict == "holds"  # the early stopper's doing
+    exact = compare.ratio(A, B, metric="parameters", at_least=1, at_most=1)
+    assert compare.judge(exact, records, shares={A: 0.1, B: 0.6}).verdict == "holds"
+
+
+def test_times_of_a_shared_machine_say_so():
+    claim = compare.ratio(A, B, metric="seconds", at_least=0.8, at_most=1.25)
+    alone = forged(A), forged(B)
+    assert "timed" not in judge(claim, [alone[0]], [alone[1]]).evidence
+    other = forged(B, device=alone[1]["device"] | {"threads": 1})
+    assert "Not all were timed alone" in judge(claim, [alone[0]], [other]).evidence
+    shared = [forged(row, device=alone[0]["device"] | {"together": 2}) for row in (A, B)]
+    assert "Not all were timed alone" in judge(claim, shared[:1], shared[1:]).evidence
+
+
 def test_no_better_leaves_room_for_noise():
     claim = compare.no_better(B, A)
     assert judge(claim, seeds(B, 0.40), seeds(A, 0.42)).verdict == "holds"

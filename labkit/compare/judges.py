@@ -27,6 +27,11 @@ from labkit.compare.values import (
 
 SPREAD = 0.015  # of one run's accuracy: the reports' own single-seed noise
 MARGIN = 0.10  # of one run's time, loss or speed, as a share of the value
+RISE = (
+    0.10  # of one run's `loss_rise`: a small difference of two losses that each move with the seed
+)
+UNEVEN = 2.0  # budgets that differ by a larger factor are not comparable
+TIMES = ("seconds", "seconds_per_epoch", "images_per_second")
 SYNTHETIC = "On synthetic data, says nothing about the report."
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "fails", "undecided", "not run"
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -44,12 +49,22 @@ class Verdict:
         return f"{self.verdict} (synthetic data)" if self.synthetic else self.verdict
 
 
-def judge(claim: Claim, records: Rows, *, spread: float = SPREAD) -> Verdict:
+def judge(
+    claim: Claim,
+    records: Rows,
+    *,
+    shares: Mapping[str, float] = {},
+    spread: float = SPREAD,
+) -> Verdict:
     """Decide a claim by the records of its rows.
 
     With two seeds or more on both sides the 95 % confidence interval of the difference (Welch)
-    decides; with one, only a gap beyond `spread` (a fraction; losses and times: 10 %) does. A
-    value that a claim gives with a tolerance is met by any mean within it.
+    decides; with one, only a gap beyond `spread` (a fraction; losses and times: 10 %) does. Of a
+    ratio, 10 % are chance however many seeds there are. A value that a claim gives with a tolerance
+    is met by any mean within it.
+
+    `shares` says which part of its own budget each row has had. At a shorter preset, rows decide
+    nothing about each other that have had neither equal budgets nor equal parts of their own.
     """
     missing = [row for row in claim.rows if not _found(claim, records, row)]
     if missing:
@@ -59,13 +74,19 @@ def judge(claim: Claim, records: Rows, *, spread: float = SPREAD) -> Verdict:
     synthetic, caveat = any(record["data"]["synthetic"] for record in used), _caveat(used)
     if caveat and claim.kind == "within" and claim.metric not in EXACT:
         verdict = UNDECIDED  # other data or another budget cannot meet or miss a printed accuracy
+    if claim.kind != "overlap" and claim.metric not in EXACT and not synthetic:
+        uneven = _uneven(claim.rows, records, shares)
+        verdict = UNDECIDED if uneven else verdict
+        caveat = " ".join(filter(None, (caveat, uneven, _timed(claim.metric, used))))
     return Verdict(verdict, f"{evidence} {caveat}".strip(), synthetic)
 
 
-def verdicts(claims: Iterable[Claim], records: Rows) -> pd.DataFrame:
+def verdicts(
+    claims: Iterable[Claim], records: Rows, shares: Mapping[str, float] = {}
+) -> pd.DataFrame:
     """One line a claim: claim, verdict, evidence; the index is the claim's id."""
     claims = list(claims)
-    judged = [judge(claim, records) for claim in claims]
+    judged = [judge(claim, records, shares=shares) for claim in claims]
     lines = {
         "claim": [claim.text for claim in claims],
         "verdict": [str(verdict) for verdict in judged],
@@ -98,7 +119,7 @@ def _judge_no_better(claim: Claim, records: Rows, spread: float) -> tuple[str, s
     gap, half = _difference(records, a, b, claim.metric, spread)
     room = claim.numbers["tolerance"] / (100 if fraction(claim.metric) else 1)
     verdict = UNDECIDED if gap - half <= room else FAILS
-    verdict = HOLDS if gap <= 0 or gap + half <= room else verdict
+    verdict = HOLDS if gap + half <= room else verdict
     return verdict, _compared(claim.metric, records, a, b, gap, half)
 
 
@@ -237,6 +258,8 @@ def _noise(metric: str, values: Sequence[float], spread: float) -> float:
     """What a single run of the metric may be off by."""
     if metric in EXACT:
         return 0.0
+    if metric == "loss_rise":
+        return RISE
     return spread if fraction(metric) else MARGIN * max(map(abs, values))
 
 
@@ -272,24 +295,49 @@ def _caveat(used: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
+def _uneven(rows: Sequence[str], records: Rows, shares: Mapping[str, float]) -> str:
+    """In words, that a short preset has not given the rows comparable budgets."""
+    first = {row: records[row][0] for row in rows if row in shares}
+    if all(record["preset"] == "full" for record in first.values()):
+        return ""
+    shown = {row: sum(e["images"] for e in record["rows"]) for row, record in first.items()}
+    parts = {row: shares[row] for row in first}
+    if any(max(each.values()) <= UNEVEN * min(each.values()) for each in (shown, parts)):
+        return ""
+    told = [f"{row} {shown[row]:,} images, {100 * parts[row]:.2g} % of its own" for row in first]
+    return f"The rows have not had comparable budgets: {_and(told)}."
+
+
+def _timed(metric: str, used: Sequence[Mapping[str, Any]]) -> str:
+    """In words, that times are not of one machine that had nothing else to do."""
+    if metric not in TIMES:
+        return ""
+    first, *others = [record["device"] for record in used]
+    if "together" not in first and all(card == first for card in others):
+        return ""
+    return "Not all were timed alone and on one machine."
+
+
 def _compared(metric: str, records: Rows, a: str, b: str, gap: float, half: float) -> str:
-    n = min(len(measured(records[row], metric)) for row in (a, b))
+    n = [len(measured(records[row], metric)) for row in (a, b)]
     size = gap_words(metric, in_points(metric, abs(gap)))
     side = "higher" if gap > 0 else "lower" if gap < 0 else "apart"
     return (
         f"{_stated(metric, records, a)} against {_stated(metric, records, b)}:"
-        f" {size} {side}{_bound(metric, gap, half, n)}."
+        f" {size} {side}{_bound(metric, gap, half, min(n), max(n))}."
     )
 
 
-def _bound(metric: str, gap: float, half: float, n: int) -> str:
+def _bound(metric: str, gap: float, half: float, n: int, most: int = 1) -> str:
+    """How far chance reaches, with `n` seeds at least and `most` at most behind a mean."""
     scale = 100 if fraction(metric) else 1
     if n > 1:
         low, high = scale * (abs(gap) - half), scale * (abs(gap) + half)
         return f" (95 % interval {low:.3g} to {high:.3g})"
     if half == 0:
         return ""
-    return f" (one run a side; chance may explain {gap_words(metric, scale * half)})"
+    runs = "one run a side" if most == 1 else "one run on one side"
+    return f" ({runs}; chance may explain {gap_words(metric, scale * half)})"
 
 
 def _stated(metric: str, records: Rows, row: str) -> str:

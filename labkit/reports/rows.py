@@ -35,7 +35,7 @@ class Row:
         """The recipe of a preset, on real data; None where the preset leaves the row out."""
         if preset == "full":
             return self.full
-        changes = self.lesson if preset == "lesson" else {**SMOKE, **self.smoke}
+        changes = {"lesson": self.lesson, "smoke": {**SMOKE, **self.smoke}}.get(preset)
         return None if changes is None else self.full.replace(**changes)
 
 
