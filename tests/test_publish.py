@@ -423,8 +423,8 @@ def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, mon
 
 def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
     printed = {
-        "report": "keras_vs_mbn", "device": {"name": "CPU"}, "versions": {"torch": "2"},
-        "created": "2026-11-21", "data": {"train": 50_000, "synthetic": False, "complete": True},
+        "report": "keras_vs_mbn", "versions": {"torch": "2"}, "created": "2026-11-21",
+        "details": {"train_images": 40_000},
     }  # fmt: skip
     found = [
         Record(forged(row, top1, preset=preset, **printed))
@@ -440,6 +440,7 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
     (lesson,) = [line for line in text.splitlines() if "even at a quarter" in line]
     assert "40.0 % against 002-M1 30.0 %" in lesson
     assert "At preset lesson" in lesson
+    assert "| 002-M1 | full | 0 | 38.00 % | 40,000 | 6 | a CPU | 2 |" in text
 
 
 def test_the_readme_takes_the_last_epoch_and_the_log():
