@@ -16,7 +16,8 @@ import torch
 from labkit import bench, cost, records
 from labkit.data.augment import passes
 from labkit.data.known import KNOWN, Known
-from labkit.device import device_card, pick_device, use_bf16
+from labkit.device import device_card, own_randomness, pick_device, use_bf16
+from labkit.graph import WARM_UP
 from labkit.parameters import InputError
 from labkit.recipe import Recipe
 from labkit.reports import PRESETS, REPORTS, Row, find_row, find_study
@@ -130,10 +131,13 @@ def _speed(
     net = cost.examine(recipe.model, json.dumps(recipe.options), classes, data.side, bf16)
     flop = 2 * cost.TRAINING * net.multiply_adds
     guess = cost.seconds_per_image(net, device, bf16)
-    steps = max(1, round(seconds / (guess * recipe.batch * len(passes(recipe.augment)))))
+    # a GPU's graph is captured after a few steps, and must be there when the time counts
+    least = 2 * WARM_UP if device.type == "cuda" else 1
+    steps = max(least, round(seconds / (guess * recipe.batch * len(passes(recipe.augment)))))
     split = bench.random_images(steps * recipe.batch, data.side, classes, device)
     short = recipe.replace(
         dataset="random", epochs=2, validation=0, train_size=0, patience=0, watch_test=False,
         schedule="constant", milestones=(), warmup=0.0, drop_last=True,
     )  # fmt: skip
-    return bench.images_per_second(short, split, classes, bf16), flop
+    with own_randomness(device, deterministic=False):  # as in every training
+        return bench.images_per_second(short, split, classes, bf16), flop

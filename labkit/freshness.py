@@ -45,7 +45,8 @@ def staleness(record: Record) -> str:
 
     A record is held to its recipe (the row must still ask for it) and to its fingerprint (today's
     code must start the same training), not to lines of source: a refactor keeps GPU hours. Its
-    learning rates are those of today's schedule. How images are normalised is not covered.
+    learning rates are those of today's schedule. How images are normalised, held out, routed and
+    scored is not covered; tests hold that.
     """
     recipe = record.recipe
     try:

@@ -227,7 +227,7 @@ def _benchmark(measured: Mapping[str, Any]) -> str:
         [
             f"`{case['model']}`", way, f"{case['ratios'][way]:.2f}", f"{target:.2f}",
             "met" if case["ratios"][way] >= target else "**missed**",
-            f"{case['median']['bare'] / case['median'][way]:.2f}",
+            f"{case['median']['bare'] / case['median'][way]:.2f}" if way in case["median"] else "",
         ]
         for case in measured["cases"]
         for way, target in case["targets"].items()
@@ -292,8 +292,9 @@ def markdown(head: list[str], rows: Iterable[Iterable[Any]], numbers: Collection
 
 
 def _study(study: Study, found: list[Record], stale: Mapping[str, str]) -> list[str]:
-    full = records.by_row(r for r in found if r["preset"] == "full")
-    lesson = records.by_row(r for r in found if r["preset"] == "lesson")
+    fresh = [r for r in found if str(r.path) not in stale]  # the others are in the list alone
+    full = records.by_row(r for r in fresh if r["preset"] == "full")
+    lesson = records.by_row(r for r in fresh if r["preset"] == "lesson")
     titles = {row.id: row.title for row in study.rows}
     table = compare.table(titles, lesson, full, compare.published(report=study.id))
     table = table.rename(columns={"this run": "recorded at lesson"})

@@ -3,8 +3,9 @@ import json
 import sys
 
 import pytest
+import torch
 
-from labkit import bench, models
+from labkit import bench, models, pages
 from labkit.parameters import InputError
 
 
@@ -71,8 +72,30 @@ def test_keras_has_the_networks_that_are_compared():
         assert f"{models.summary(net, (3, 32, 32)).parameters:_}" in source
 
 
+def test_a_gpu_is_held_to_a_rate_as_well():
+    case, other = bench.GPU_CASES[0], bench.CASES[0]
+    speeds = {"labkit": [60_500.0], "bare": [61_000.0], "student": [2000.0]}
+    line = bench._line(case, speeds, 1e15, torch.device("cuda"))
+    assert line["ratios"]["55,000 a second"] == pytest.approx(1.1)
+    told = list(bench._told(line))
+    assert "1.10 x 55,000 a second" in told[-1]
+    assert told[-1].endswith("target 1.00: met")
+    for lines in (
+        bench._line(case, speeds, 1e12, torch.device("cpu")),
+        bench._line(other, speeds, 1e15, torch.device("cuda")),
+    ):
+        assert lines["targets"] == bench.TARGETS
+    results = {
+        "device": {"type": "cuda", "name": "Some GPU", "threads": 8, "precision": "bf16"},
+        "versions": {"torch": "2"}, "created": "2026-11-25", "rounds": 1, "peak_flops": 1e15,
+        "cases": [line],
+    }  # fmt: skip
+    assert "| `resnet18_cifar` | 55,000 a second | 1.10 | 1.00 | met |  |" in pages._benchmark(
+        results
+    )
+
+
 def test_every_case_is_a_model_that_can_be_built():
-    for case in bench.CASES:
-        split = bench._random_images(case, "cpu", 0.0)
-        assert len(split) == case.batch
+    for case in (*bench.CASES, *bench.GPU_CASES):
+        assert bench._count(case, 0.0) == case.batch
         assert bench._multiply_adds(case) > 1e6

@@ -441,6 +441,10 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
     assert "40.0 % against 002-M1 30.0 %" in lesson
     assert "At preset lesson" in lesson
     assert "| 002-M1 | full | 0 | 38.00 % | 40,000 | 6 | a CPU | 2 |" in text
+    stale = Record(dict(found[0]), Path("x.json"))  # is in the list, marked, and nowhere else
+    text = pages.results([stale, *found[1:]], {"x.json": "its fingerprint differs"})
+    assert text.count("38.0") == 1
+    assert "| 2026-11-21 | its fingerprint differs |" in text
 
 
 def test_the_readme_takes_the_last_epoch_and_the_log():

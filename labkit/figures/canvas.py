@@ -160,6 +160,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def word(name: str) -> str:
+    """A class as a reader knows it: "willow tree"."""
+    return str(name).replace("_", " ")
+
+
 def plain_digits(axes, *, log: bool) -> None:
     """An x axis in plain digits, or in k, M and G; a log one at 1, 2 and 5."""
     from matplotlib import ticker

@@ -19,6 +19,7 @@ from labkit.figures.canvas import (
     percent,
     theme,
     titled,
+    word,
 )
 
 READABLE = 25  # more classes than this have no room for their names
@@ -35,10 +36,10 @@ def confusion(
     """
     (record,) = as_records(record)
     labels, guesses = compare.answers(record)
-    words = [_word(one) for one in classes]
+    words = [word(one) for one in classes]
     if groups:
         member = membership(classes, groups)
-        labels, guesses, words = member[labels], member[guesses], [_word(g) for g in groups]
+        labels, guesses, words = member[labels], member[guesses], [word(g) for g in groups]
     counts = np.zeros((len(words), len(words)))
     np.add.at(counts, (labels, guesses), 1)
     shares = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
@@ -84,7 +85,7 @@ def agreement(a: Any, b: Any):
 
 def partition(groups: Mapping[str, Sequence[str]], title: str = "Coarse groups"):
     """A tree from the groups (name -> classes) to their classes; the Figure."""
-    lines = {g: textwrap.wrap(", ".join(map(_word, members)), 105) for g, members in groups.items()}
+    lines = {g: textwrap.wrap(", ".join(map(word, members)), 105) for g, members in groups.items()}
     rows = sum(len(text) + 1 for text in lines.values())
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(10, 0.6 + 0.25 * rows))
@@ -101,7 +102,7 @@ def partition(groups: Mapping[str, Sequence[str]], title: str = "Coarse groups")
         for middle in middles:
             axes.plot([0.01, 0.03], [middle, middle], color=INK, linewidth=1)
     sizes = [
-        f"{_word(g)} with {len(m)}, from {_word(m[0])} to {_word(m[-1])}" for g, m in groups.items()
+        f"{word(g)} with {len(m)}, from {word(m[0])} to {word(m[-1])}" for g, m in groups.items()
     ]
     total = sum(map(len, groups.values()))
     return described(
@@ -113,7 +114,7 @@ def _branch(
     axes, group: str, members, text: Sequence[str], top: float, middle: float, colour
 ) -> None:
     """One group's box, its bracket and its classes."""
-    axes.text(0.035, middle, f"{textwrap.fill(_word(group), 20)}\n{len(members)} classes",
+    axes.text(0.035, middle, f"{textwrap.fill(word(group), 20)}\n{len(members)} classes",
               va="center", fontsize=10, fontweight="bold")  # fmt: skip
     axes.plot([0.225, 0.225], [top - 0.4, top + len(text) - 0.6], color=colour, linewidth=3)
     for index, line in enumerate(text):
@@ -166,7 +167,3 @@ def membership(classes: Sequence[str], groups: Mapping[str, Sequence[str]]) -> n
     if missing:
         raise ValueError(f"class {missing[0]!r} is in none of the groups {', '.join(groups)}")
     return np.array([where[one] for one in classes])
-
-
-def _word(name: str) -> str:
-    return str(name).replace("_", " ")

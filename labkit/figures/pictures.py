@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from labkit import compare
-from labkit.figures.canvas import INK, as_records, described, marked, name, theme
+from labkit.figures.canvas import INK, as_records, described, marked, name, theme, word
 
 RIGHT, WRONG = "#005a8c", "#9c3d00"  # the palette's blue and red-orange, dark enough to read
 
@@ -40,9 +40,9 @@ def gallery(
     colours = [RIGHT if hit else WRONG for hit in right]
     figure = _grid(images, captions, title, columns=columns, colours=colours)
     told = [
-        f"{_word(classes[label])} right"
+        f"{word(classes[label])} right"
         if hit
-        else f"{_word(classes[label])} taken for {_word(classes[guess])}"
+        else f"{word(classes[label])} taken for {word(classes[guess])}"
         for label, guess, hit in zip(labels, predictions, right, strict=True)
     ]
     count = f"{right.sum()} of {len(right)} images are named rightly"
@@ -82,7 +82,7 @@ def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None =
     chosen = present[::step][:count]
     where = [int(np.argmax(labels == c)) for c in chosen]
     images = _pixels(np.stack([np.asarray(data.train.images[i]) for i in where]))
-    words = [_word(data.classes[c]) for c in chosen]
+    words = [word(data.classes[c]) for c in chosen]
     heading = title or f"{data.name}: {len(chosen)} of {len(data.classes)} classes"
     if data.synthetic and "synthetic" not in heading:
         heading += " (synthetic)"
@@ -230,11 +230,7 @@ def _whole(numbers: Any) -> np.ndarray:
 
 def _fit(name: str) -> str:
     """A class name in lines that fit above an image."""
-    return textwrap.fill(_word(name), 18)
-
-
-def _word(name: str) -> str:
-    return name.replace("_", " ")
+    return textwrap.fill(word(name), 18)
 
 
 def _change(before: np.ndarray, after: np.ndarray) -> float:
