@@ -166,8 +166,11 @@ def test_a_rise_of_the_loss_is_as_noisy_as_the_losses_it_is_made_of():
 def test_evidence_counts_the_runs_of_both_sides():
     claim = compare.higher(A, B)
     assert "one run a side" in judge(claim, seeds(A, 0.5), seeds(B, 0.4)).evidence
-    uneven = judge(claim, seeds(A, 0.5), seeds(B, 0.4, 0.41)).evidence
-    assert "one run on one side" in uneven
+    uneven = judge(claim, seeds(A, 0.5), seeds(B, 0.4, 0.405, 0.41))
+    assert uneven.verdict == "holds"
+    assert "one run on one side; chance may explain 2.48 points" in uneven.evidence  # 4.303 x 1.155
+    far = judge(claim, seeds(A, 0.5), seeds(B, 0.37, 0.4, 0.43))
+    assert far.verdict == "undecided"  # the seeds lie further apart than a usual spread
 
 
 def test_a_short_preset_decides_nothing_between_incomparable_budgets():

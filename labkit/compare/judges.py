@@ -59,9 +59,10 @@ def judge(
     """Decide a claim by the records of its rows.
 
     With two seeds or more on both sides the 95 % confidence interval of the difference (Welch)
-    decides; with one, only a gap beyond `spread` (a fraction; losses and times: 10 %) does. Of a
-    ratio, 10 % are chance however many seeds there are. A value that a claim gives with a tolerance
-    is met by any mean within it.
+    decides; with one, only a gap beyond `spread` (a fraction; losses and times: 10 %) does. Where
+    one side has seeds, it must also be beyond what one more of them would differ by. Of a ratio,
+    10 % are chance however many seeds there are. A value that a claim gives with a tolerance is
+    met by any mean within it.
 
     `shares` says which part of its own budget each row has had. At a shorter preset, rows decide
     nothing about each other that have had neither equal budgets nor equal parts of their own.
@@ -242,7 +243,14 @@ def _difference(records: Rows, a: str, b: str, metric: str, spread: float) -> tu
     if len(first) > 1 and len(second) > 1:
         return welch(first, second)
     gap = mean_and_spread(first)[0] - mean_and_spread(second)[0]
-    return gap, _noise(metric, [*first, *second], spread)
+    noise = _noise(metric, [*first, *second], spread)
+    return gap, max(noise, _one_more(max(first, second, key=len)))
+
+
+def _one_more(values: Sequence[float]) -> float:
+    """How far one more run may lie from the mean of these: half of its 95 % prediction interval."""
+    n = len(values)
+    return t_quantile(n - 1) * mean_and_spread(values)[1] * (1 + 1 / n) ** 0.5 if n > 1 else 0.0
 
 
 def _half_width(
