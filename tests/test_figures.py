@@ -235,6 +235,17 @@ def test_show_puts_the_text_into_the_output_metadata(monkeypatch):
     json.dumps(shown["metadata"])
 
 
+def test_a_loss_that_dwarfs_the_others_gets_a_log_axis():
+    def scales(height):
+        record = forged("003-W4", 0.4)
+        record["rows"][0]["val_loss"] = height
+        figure = figures.curves(record)
+        return [axes.get_yscale() for axes in figure.axes]
+
+    assert scales(5.0) == ["linear", "linear"]
+    assert scales(3410.0) == ["linear", "log"]
+
+
 def test_what_there_is_gets_shown_and_else_it_is_said(monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data))

@@ -21,6 +21,7 @@ from labkit.figures.canvas import (
 )
 
 TRAINING = (0, (4, 2))  # dashes
+STEEP = 20  # a loss so many times the usual one wants a log axis
 WATCHED = {"val": "validation", "test": "test, each epoch"}
 
 
@@ -40,6 +41,9 @@ def curves(records: Any):
             _curve(loss, line, index, "loss", scale=1)
         accuracy.set(xlabel="epoch", ylabel="accuracy (%)", title=titled("Accuracy", records))
         loss.set(xlabel="epoch", ylabel="cross-entropy", title=titled("Loss", records))
+        heights = [y for drawn in loss.lines for y in drawn.get_ydata()]
+        if max(heights) > STEEP * sorted(heights)[len(heights) // 2]:  # one epoch hides the others
+            loss.set(yscale="log", ylabel="cross-entropy (log scale)")
         for axes in (accuracy, loss):
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         _key(figure, accuracy, lines)
