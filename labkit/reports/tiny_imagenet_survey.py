@@ -113,7 +113,7 @@ ROWS = (
     ),
     Row(
         id="001-E11", title="DenseNet-161, 8 epochs",
-        full=BASE.replace(model="densenet161", **EIGHT), lesson=LESSON | {"epochs": 2},
+        full=BASE.replace(model="densenet161", **EIGHT), lesson=LESSON | {"epochs": 1},
         homework=True, smoke=LARGE,
     ),
 )  # fmt: skip
