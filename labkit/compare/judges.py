@@ -134,9 +134,10 @@ def _judge_ratio(claim: Claim, records: Rows, spread: float) -> tuple[str, str]:
     least, most = claim.numbers["at_least"], claim.numbers["at_most"]
     sides = [_side(share - least, slack, equal=HOLDS)] if least is not None else []
     sides += [_side(most - share, slack, equal=HOLDS)] if most is not None else []
+    what = label(claim.metric)
     evidence = (
-        f"{a} has a {label(claim.metric)} of {describe(claim.metric, means[0])},"
-        f" {b} of {describe(claim.metric, means[1])}: {share:.3g} times as much."
+        f"{what[0].upper()}{what[1:]} of {a}: {describe(claim.metric, means[0])}; of {b}:"
+        f" {describe(claim.metric, means[1])}. That is {share:.3g} times as much."
     )
     if claim.numbers["printed"] is not None:
         evidence += f" The report has {claim.numbers['printed']:g}."
