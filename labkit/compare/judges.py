@@ -31,7 +31,7 @@ RISE = (
     0.10  # of one run's `loss_rise`: a small difference of two losses that each move with the seed
 )
 UNEVEN = 2.0  # budgets that differ by a larger factor are not comparable
-TIMES = ("seconds", "seconds_per_epoch", "images_per_second")
+RATES = ("seconds_per_epoch", "images_per_second")
 SYNTHETIC = "On synthetic data, says nothing about the report."
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "fails", "undecided", "not run"
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -76,7 +76,8 @@ def judge(
     if caveat and claim.kind == "within" and claim.metric not in EXACT:
         verdict = UNDECIDED  # other data or another budget cannot meet or miss a printed accuracy
     if claim.kind != "overlap" and claim.metric not in EXACT and not synthetic:
-        uneven = _uneven(claim.rows, records, shares)
+        rate = claim.metric in RATES  # which does not depend on how long a row has trained
+        uneven = "" if rate else _uneven(claim.rows, records, shares)
         verdict = UNDECIDED if uneven else verdict
         caveat = " ".join(filter(None, (caveat, uneven, _timed(claim.metric, used))))
     return Verdict(verdict, f"{evidence} {caveat}".strip(), synthetic)
@@ -319,7 +320,7 @@ def _uneven(rows: Sequence[str], records: Rows, shares: Mapping[str, float]) -> 
 
 def _timed(metric: str, used: Sequence[Mapping[str, Any]]) -> str:
     """In words, that times are not of one machine that had nothing else to do."""
-    if metric not in TIMES:
+    if metric not in ("seconds", *RATES):
         return ""
     first, *others = [record["device"] for record in used]
     if "together" not in first and all(card == first for card in others):
