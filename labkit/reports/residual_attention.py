@@ -39,6 +39,7 @@ SHORT = MAIN.replace(epochs=100)
 SIZES = (25_000, 12_500, 6250, 3120, 1560)
 # fewer than 450 updates leave the running statistics (momentum 0.99) short of the activations
 LESSON = {"epochs": 20, "test_size": 2000}
+DEAREST = {25_000: {"epochs": 10}}  # half of the others' epochs, and as many updates as any of them
 LESSON_M1 = LESSON | {"train_size": 16_000, "epochs": 5}
 # at least one whole batch of 64; the 50,000 images become 320, and so on down
 SMOKE = {50_000: 320, 25_000: 240, 12_500: 190, 6250: 150, 3120: 110, 1560: 80}
@@ -53,7 +54,7 @@ def _ablation(images: int) -> Row:
         id=f"004-N{images}",
         title=f"{images:,} training images, 100 epochs",
         full=SHORT.replace(train_size=images),
-        lesson=LESSON | {"train_size": images},
+        lesson=LESSON | {"train_size": images} | DEAREST.get(images, {}),
         homework=images > 6250,
         smoke=_smoke(images),
     )
