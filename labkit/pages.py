@@ -298,6 +298,7 @@ def _study(study: Study, found: list[Record], stale: Mapping[str, str]) -> list[
     titles = {row.id: row.title for row in study.rows}
     table = compare.table(titles, lesson, full, compare.published(report=study.id))
     table = table.rename(columns={"this run": "recorded at lesson"})
+    table["gap"] = table["gap"].str.replace("(this run)", "(lesson)", regex=False)
     table.loc[table["row"].duplicated(), ["row", "title"]] = ""  # said once, above
 
     def verdict(claim: compare.Claim) -> pd.DataFrame:

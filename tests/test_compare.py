@@ -144,6 +144,14 @@ def test_one_run_of_a_loss_or_a_time_may_be_off_by_a_tenth():
     assert "0 points apart" in same.evidence
 
 
+def test_a_count_has_no_spread():
+    size = {"total": 1, "trainable": 13_166_333}  # its memory is no round number
+    runs = {A: seeds(A, 0.4, 0.41, 0.42, parameters=size)}
+    printed = compare.published(A).assign(metric="memory_report_unit", value=51.0).head(1)
+    (line,) = compare.table({A: "a net"}, runs, {}, printed)["this run"]
+    assert str(line) == "51.4"
+
+
 def test_no_better_is_not_shown_by_noise():
     claim = compare.no_better(A, B)
     noisy = judge(claim, seeds(A, 0.40, 0.60), seeds(B, 0.41, 0.61))

@@ -124,9 +124,10 @@ def _value(records: Sequence[Mapping[str, Any]], metric: str, *, best: bool) -> 
     values = measured(records, f"best_{metric}" if best else metric)
     if not values:
         return ""
+    if metric in EXACT and len(set(values)) == 1:  # a count is the model's, not the run's
+        return Value(metric, values[0])
     mean, spread = mean_and_spread(values)
-    mark = "" if metric in EXACT else _mark(records)  # a count is the model's, not the data's
-    return Value(metric, mean, spread, len(values), mark)
+    return Value(metric, mean, spread, len(values), "" if metric in EXACT else _mark(records))
 
 
 def _mark(records: Sequence[Mapping[str, Any]]) -> str:
