@@ -90,7 +90,7 @@ CASES = (
     Case("resnet18_cifar", 128, 384, "crop_flip", CROP),
     Case("residual_attention", 64, 1024, "flip_shift_cutout", SHIFT, "adam", 1e-3, classes=10),
     Case("wrn16_4", 64, 640, "crop_flip", CROP),
-    Case("m1", 256, 8192, "set1", ZOOM, "radam", 1e-3, size=64, classes=200),
+    Case("m1", 256, 16384, "set1", ZOOM, "radam", 1e-3, size=64, classes=200),
 )
 GPU_CASES = (Case("resnet18_cifar", 512, 1024, "crop_flip", CROP),)
 GPU_SHARE = 64

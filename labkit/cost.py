@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from labkit import models
 from labkit.data import Data
-from labkit.data.augment import passes
+from labkit.data.augment import AUGMENTS, passes
 from labkit.data.partitions import PARTITIONS
 from labkit.device import use_bf16
 from labkit.evaluate import BATCH
@@ -214,10 +214,18 @@ def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float
     weights = 4 * net.parameters * (2 + states)
     training = recipe.batch * (net.kept + 2 * net.widest)
     batch = max(training, BATCH * SCORED * net.widest)
+    images = _prepared(recipe, data)
     if device.type == "cuda":
-        images = data.train.images.nbytes + data.test.images.nbytes
+        images += data.train.images.nbytes + data.test.images.nbytes
         return (weights + images + batch) / 1e6
-    return (weights + IDLE * batch) / 1e6 + SCRATCH
+    return (weights + images + IDLE * batch) / 1e6 + SCRATCH
+
+
+def _prepared(recipe: Recipe, data: Data) -> int:
+    """Bytes of the training images that pipelines keep as they want them."""
+    kept = {name for name in passes(recipe.augment) if AUGMENTS[name].once}
+    shown = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
+    return len(kept) * shown * data.train.images[0].nbytes
 
 
 def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from labkit.data.augment import AUGMENTS
+from labkit.data import augment
+from labkit.data.augment import AUGMENTS, Augment, unit
 from labkit.data.batches import batches
 from labkit.data.sets import Split
 from labkit.parameters import InputError
@@ -41,12 +42,46 @@ def test_an_epoch_shows_every_image_once_a_pipeline(batch, drop_last, augment):
 
 
 def test_a_union_mixes_its_pipelines_in_a_batch(monkeypatch):
-    monkeypatch.setitem(AUGMENTS, "dark", lambda images, _: -1 - images / 255)
+    monkeypatch.setitem(AUGMENTS, "dark", Augment(lambda images, _: -1 - images / 255))
     for x, y in batches(split(), 53, generator=generator(), augment="none+dark"):
         values = (x[:, 0, 0, 0] * 255).round().long()
         dark = values < 0
         assert 10 < dark.sum() < 43
         assert torch.equal(torch.where(dark, -255 - values, values), y)
+
+
+def test_what_is_alike_in_every_epoch_is_done_once(monkeypatch):
+    asked = []
+
+    def invert(images):
+        asked.append(len(images))
+        return 255 - images
+
+    def roll(images, generator):
+        return images + torch.randint(1, 100, (1,), generator=generator)
+
+    monkeypatch.setitem(AUGMENTS, "both", Augment(roll, once=invert))
+    monkeypatch.setattr(augment, "AT_ONCE", 20)
+    images, numbers = split(), generator()
+    epochs = [list(batches(images, 53, generator=numbers, augment="both")) for _ in range(2)]
+    assert asked == [20, 20, 13]
+    shifts = [(x[:, 0, 0, 0] * 255).round().long() - (255 - y) for [(x, y)] in epochs]
+    assert all(len(shift.unique()) == 1 for shift in shifts)
+    assert shifts[0][0] != shifts[1][0]
+
+
+@pytest.mark.parametrize("name", AUGMENTS)
+def test_batches_are_augmented_as_by_hand(name):
+    images = Split(
+        torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8, generator=generator(7)),
+        torch.arange(12),
+    )
+    for _ in range(2):
+        [(x, y)] = batches(images, 12, generator=generator(1), augment=name)
+        numbers = generator(1)
+        order = torch.randperm(12, generator=numbers)
+        assert torch.equal(x, unit(AUGMENTS[name](images.images[order], numbers)))
+        assert torch.equal(y, order)
 
 
 def test_the_order_comes_from_the_generator_alone():
@@ -78,7 +113,7 @@ def test_pixels_are_augmented_scaled_then_normalised(monkeypatch):
         seen.append(images.clone())
         return images
 
-    monkeypatch.setitem(AUGMENTS, "watch", watch)
+    monkeypatch.setitem(AUGMENTS, "watch", Augment(watch))
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 0.125)
     (x, _), *_ = batches(split(), 4, generator=generator(), augment="watch", normalise=(mean, std))
     assert seen[0].dtype == torch.uint8
@@ -117,9 +152,9 @@ def test_on_a_gpu_only_a_union_waits_and_once():
     numbers = torch.Generator("cuda").manual_seed(0)
     normalise = ((0.5,) * 3, (0.25,) * 3)
     options = {"generator": numbers, "normalise": normalise}
-    for augment in ("crop_flip", "set1+set2"):
-        count = len(list(batches(images, 64, augment=augment, **options)))
-        epoch = batches(images, 64, augment=augment, **options)
+    for name in ("crop_flip", "set1+set2"):
+        count = len(list(batches(images, 64, augment=name, **options)))
+        epoch = batches(images, 64, augment=name, **options)
         next(epoch)  # copies the constants, and reads the sizes of a union
         torch.cuda.set_sync_debug_mode("error")
         try:

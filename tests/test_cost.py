@@ -71,6 +71,19 @@ def test_a_system_costs_its_router_and_its_fine_models():
     assert whole.memory_mb == pytest.approx(max(router.memory_mb, fine.memory_mb), rel=1e-3)
 
 
+def test_images_that_a_pipeline_keeps_take_memory():
+    data = load("synthetic_tiny_imagenet")
+
+    def megabytes(augment):
+        kept = RECIPE.replace(augment=augment, train_size=400, validation=200)
+        return cost.estimate(kept, data, CPU).memory_mb
+
+    one = 400 * 3 * 64 * 64 / 1e6
+    plain = megabytes("set2")
+    assert megabytes("set1") == pytest.approx(plain + one)
+    assert megabytes("set1+set1") == megabytes("set1+set2") == megabytes("set1")
+
+
 def test_the_optimizer_and_the_batch_take_memory():
     data = load(RECIPE.dataset)
     plain, momentum, adam, large = (

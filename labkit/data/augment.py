@@ -3,8 +3,8 @@
 Each takes images [B, 3, H, W], uint8 or float in [0, 1], and a generator on the same device, draws
 for every image anew and from that generator only, runs as a few batched tensor operations and
 never waits for the device. What needs no fractions of a grey level keeps uint8, a quarter of the
-memory to move; the rest returns floats. `AUGMENTS` names the pipelines; "set1+set2" in a recipe is
-the union of two.
+memory to move; the rest returns floats. What no draw decides is done once, not in every epoch.
+`AUGMENTS` names the pipelines; "set1+set2" in a recipe is the union of two.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -20,8 +21,30 @@ from torch.nn import functional as F
 from labkit.parameters import InputError, unknown
 
 CANDIDATES = 64  # boxes drawn at once by `cutout`
+AT_ONCE = 4096  # images that are prepared at once: what is made on the way takes room too
 
-Augment = Callable[[Tensor, Generator], Tensor]
+
+@dataclass(frozen=True)
+class Augment:
+    """A pipeline: what it does to an image alike every time, if anything, then what it draws anew.
+
+    Called, it does both. Who shows the images for many epochs prepares all of them before.
+    """
+
+    anew: Callable[[Tensor, Generator], Tensor]
+    once: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        return self.anew(self.prepare(images), generator)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Any number of images [N, 3, H, W] as `anew` wants them: the same ones if all is drawn."""
+        if self.once is None:
+            return images
+        done = torch.empty_like(images)
+        for part, out in zip(images.split(AT_ONCE), done.split(AT_ONCE), strict=True):
+            out.copy_(self.once(part))
+        return done
 
 
 def unit(images: Tensor) -> Tensor:
@@ -80,16 +103,16 @@ def rotate20_flip(images: Tensor, generator: Generator) -> Tensor:
     return flip(turned, generator)
 
 
-def set1(images: Tensor, generator: Generator) -> Tensor:
-    """Augmentation set 1 of report 001: mirror, then enlarge the inner 7/8 to the old size.
+def zoom(images: Tensor) -> Tensor:
+    """Enlarge the inner 7/8 to the old size; uint8 to the very grey levels that Pillow gives.
 
-    As RandomHorizontalFlip(), CenterCrop(56), Resize(64) on 64 x 64 images; for uint8 to the very
-    grey levels that Pillow gives.
+    Augmentation set 1 of report 001, RandomHorizontalFlip(), CenterCrop(56), Resize(64) on 64 x 64
+    images, is this and a `flip`: an image may as well be mirrored after it is enlarged.
     """
     height, width = images.shape[2:]
     top, left = height // 16, width // 16
     inner = images[:, :, top : height - top, left : width - left]
-    return flip(_enlarge(inner, (height, width)), generator)
+    return _enlarge(inner, (height, width))
 
 
 def set2(images: Tensor, generator: Generator) -> Tensor:
@@ -237,14 +260,14 @@ def _blur(images: Tensor, generator: Generator) -> Tensor:
 
 
 AUGMENTS: dict[str, Augment] = {
-    "none": none,
-    "flip": flip,
-    "crop_flip": crop_flip,
-    "crop_flip_cutout8": functools.partial(crop_flip_cutout, side=8),
-    "crop_flip_cutout16": functools.partial(crop_flip_cutout, side=16),
-    "rotate20_flip": rotate20_flip,
-    "set1": set1,
-    "set2": set2,
-    "flip_shift": flip_shift,
-    "flip_shift_cutout": flip_shift_cutout,
+    "none": Augment(none),
+    "flip": Augment(flip),
+    "crop_flip": Augment(crop_flip),
+    "crop_flip_cutout8": Augment(functools.partial(crop_flip_cutout, side=8)),
+    "crop_flip_cutout16": Augment(functools.partial(crop_flip_cutout, side=16)),
+    "rotate20_flip": Augment(rotate20_flip),
+    "set1": Augment(flip, once=zoom),
+    "set2": Augment(set2),
+    "flip_shift": Augment(flip_shift),
+    "flip_shift_cutout": Augment(flip_shift_cutout),
 }

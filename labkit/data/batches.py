@@ -27,13 +27,15 @@ def batches(
 
     Images are augmented, scaled to [0, 1], then normalised by (mean, std) where given. With a union
     such as augment="set1+set2" the epoch has 2N samples: every image once under each pipeline,
-    shuffled together. All randomness is drawn from `generator`, which lives on the device of the
-    split; nothing waits for the device, but for one read an epoch when pipelines are united.
+    shuffled together. What a pipeline does alike in every epoch is done in the first one, and the
+    split keeps its result. All randomness is drawn from `generator`, which lives on the device of
+    the split; nothing waits for the device, but for one read an epoch when pipelines are united.
 
     Raises:
         InputError: no such augmentation, no batch size, or no generator where one is needed.
     """
     names = passes(augment)
+    pipelines = [AUGMENTS[name] for name in names]
     if batch < 1:
         raise InputError(f"batch is {batch}; it must be at least 1")
     if generator is None and (shuffle or any(name != "none" for name in names)):
@@ -45,11 +47,12 @@ def batches(
     order = _order(samples, generator if shuffle else None, split.labels.device)
     count = samples // batch if drop_last else math.ceil(samples / batch)
     scale = _scale(normalise, split.images.device)
+    sources = [split.through(pipeline.prepare) for pipeline in pipelines]
     groups = _groups(order, batch, len(split), len(names), count)
     for parts in groups:
         images = [
-            unit(AUGMENTS[name](split.images.index_select(0, index), generator))
-            for name, index in zip(names, parts, strict=True)
+            unit(pipeline.anew(source.index_select(0, index), generator))
+            for pipeline, source, index in zip(pipelines, sources, parts, strict=True)
             if len(index)
         ]
         x = images[0] if len(images) == 1 else torch.cat(images)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,12 +22,21 @@ class Split:
 
     images: Tensor
     labels: Tensor
+    _changed: dict[Callable, Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> Split:
         return Split(self.images.to(device), self.labels.to(device))
+
+    def through(self, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """The images after a change, which is made once and kept as long as they are."""
+        if change not in self._changed:
+            self._changed[change] = change(self.images)
+        return self._changed[change]
 
     def take(self, index: Tensor) -> Split:
         """The images at `index` (int64 [M] or bool [N]), in that order."""
