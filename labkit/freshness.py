@@ -55,7 +55,7 @@ def staleness(record: Record) -> str:
         return str(error)
     wanted = row.at(record["preset"])
     if wanted is None:
-        return f"row {row.id} has no preset {record['preset']!r} any more"
+        return f"row {row.id} asks for no record of preset {record['preset']!r}"
     wanted = wanted.replace(dataset=recipe.dataset, seed=recipe.seed)
     if wanted.digest != recipe.digest:
         changed = _differing(wanted.to_json(), recipe.to_json())
