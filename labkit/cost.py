@@ -213,7 +213,7 @@ def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float
     states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
     weights = 4 * net.parameters * (2 + states)
     training = recipe.batch * (net.kept + 2 * net.widest)
-    batch = max(training, BATCH * SCORED * net.widest)
+    batch = max(training, BATCH[device.type] * SCORED * net.widest)
     images = _prepared(recipe, data)
     if device.type == "cuda":
         images += data.train.images.nbytes + data.test.images.nbytes
