@@ -93,7 +93,7 @@ CASES = (
     Case("m1", 256, 16384, "set1", ZOOM, "radam", 1e-3, size=64, classes=200),
 )
 GPU_CASES = (Case("resnet18_cifar", 512, 1024, "crop_flip", CROP),)
-GPU_SHARE = 64
+GPU_SHARE = 32
 
 
 def bench(
@@ -106,7 +106,8 @@ def bench(
 ) -> dict[str, Any]:
     """Time every case, print a line each, write the results; images per second throughout.
 
-    Some of the cases, or other numbers of images, replace no written results.
+    Some of the cases, or other numbers of images, replace no written results. Where there are none
+    yet, a run that is cut short leaves the cases that it has timed.
 
     `keras` is a Python that has TensorFlow; without one that comparison is left out, and said so.
 
@@ -120,7 +121,11 @@ def bench(
     print(f"{card['name']}, {card['threads']} threads, {card['precision']}; images per second")
     if not keras:
         print("not compared with Keras: give a Python with TensorFlow, --keras PYTHON")
-    lines = []
+    lines: list[dict[str, Any]] = []
+    results = {"device": card, "versions": records.versions(), "created": records.now(),
+               "rounds": rounds, "peak_flops": peak, "cases": lines}  # fmt: skip
+    whole = not names and scale == 1
+    first = whole and not _path(target.type).exists()
     for case in (*CASES, *(GPU_CASES if target.type == "cuda" else ())):
         if names and case.model not in names:
             continue
@@ -141,21 +146,25 @@ def bench(
                         speeds[way].append(run(case, split, target, bf16))
         lines.append(_line(case, speeds, peak, target))
         print(*_told(lines[-1]), sep="\n", flush=True)
-    results = {"device": card, "versions": records.versions(), "created": records.now(),
-               "rounds": rounds, "peak_flops": peak, "cases": lines}  # fmt: skip
-    if names or scale != 1:
+        if first:
+            write(results, target.type)
+    if whole:
+        write(results, target.type)
+    else:
         print("not written: the results are of all cases at their usual size")
-        return results
-    write(results, target.type)
     return results
 
 
 def write(results: dict[str, Any], name: str) -> None:
     """Keep results under this name in benchmarks/results."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path = _path(name)
     files.write_atomic(path, json.dumps(results, indent=1) + "\n")
     print(f"written to {path}")
+
+
+def _path(name: str) -> Path:
+    return RESULTS / f"{name}.json"
 
 
 def _line(

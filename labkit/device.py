@@ -41,8 +41,6 @@ def own_randomness(device: torch.device, *, deterministic: bool) -> Iterator[Non
     # seeding reaches a GPU that is in use even where a run is made on the CPU
     used = device.type == "cuda" or torch.cuda.is_initialized()
     devices = [torch.cuda.current_device()] if used else []
-    if deterministic and devices:  # without it torch refuses a deterministic matrix product
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng(devices=devices):
         torch.use_deterministic_algorithms(deterministic)
         cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
@@ -77,7 +75,11 @@ def pick_device(name: str) -> torch.device:
             "device is 'cuda', but torch sees no GPU here; use device=cpu, or auto, which takes a"
             " GPU only where there is one"
         )
-    return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    # deterministic products ask for it, and it must not change once cuBLAS has taken its memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return torch.device("cuda")
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:

@@ -7,8 +7,11 @@ the same random numbers.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -16,11 +19,16 @@ from torch import Tensor
 WARM_UP = 3  # eager steps in which cuDNN chooses its kernels and the optimizer makes its state
 
 
+class CaptureError(RuntimeError):
+    """CUDA gave up in the middle of a capture; this process can use the GPU no more."""
+
+
 class Replay:
     """`step(x, y, lr)` on a GPU, eager for the first few batches, then replayed.
 
     The batch and the learning rate are copied to where the graph reads them. A batch of another
-    shape (the last of an epoch) and a step that cannot be captured run eagerly.
+    shape (the last of an epoch) runs eagerly, and so do all where a step waits for the GPU: no
+    graph can hold that, and to try would leave CUDA unusable.
 
     Args:
         step: takes images, labels and the learning rate as a tensor of no dimensions; returns a
@@ -30,8 +38,9 @@ class Replay:
     def __init__(self, step: Callable[[Tensor, Tensor, Tensor], Tensor], device: torch.device):
         self.step, self.lr = step, torch.zeros((), device=device)
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.side = torch.cuda.Stream(device)
+        self.side = _side_stream(device)
         self.eager = 0  # steps of the first batch's shape
+        self.replayed = 0  # images
         self.failed = False
 
     def __call__(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
@@ -44,12 +53,32 @@ class Replay:
         self.x.copy_(x)
         self.y.copy_(y)
         if self.eager < WARM_UP:
-            self.eager += 1
-            return self._aside()
-        if self.graph is None and not self._capture():
-            return self.step(x, y, self.lr)
+            return self._warm_up()
+        if self.graph is None:
+            self.graph = self._capture()
         self.graph.replay()
+        self.replayed += len(x)
         return self.out
+
+    def count(self) -> int:
+        """How many images were trained on by replay since the last call of this."""
+        self.replayed, count = 0, self.replayed
+        return count
+
+    def _warm_up(self) -> Tensor:
+        """An eager step; the last one shows whether the step can be captured."""
+        self.eager += 1
+        if self.eager < WARM_UP:  # PyTorch may wait in these to set itself up
+            return self._aside()
+        with _notes_waiting() as waited:
+            out = self._aside()
+        self.failed = bool(waited)
+        if waited:
+            print(
+                "no CUDA graph of this step, going on without: it waits for the GPU",
+                file=sys.stderr,
+            )
+        return out
 
     def _aside(self) -> Tensor:
         """One step on another stream, as capturing asks of the steps before it."""
@@ -61,18 +90,44 @@ class Replay:
         out.record_stream(here)
         return out
 
-    def _capture(self) -> bool:
+    def _capture(self) -> torch.cuda.CUDAGraph:
         """Write down one step without running it."""
-        graph = torch.cuda.CUDAGraph()
+        graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.lr.device)
         try:
             with torch.cuda.graph(graph, stream=self.side):
                 self.out = self.step(self.x, self.y, self.lr)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            self.failed = True
-            reason = str(error).partition("\n")[0]
-            print(f"no CUDA graph of this step, going on without: {reason}", file=sys.stderr)
-            return False
-        self.graph = graph
-        return True
+            torch.cuda.set_stream(here)  # PyTorch does not, if the capture cannot even be ended
+            cause = error.__context__ or error
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from None
+            reason = str(cause).partition("\n")[0]
+            raise CaptureError(f"the GPU failed: no CUDA graph of this step: {reason}") from error
+        return graph
+
+
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all networks: cuBLAS takes memory for every stream and keeps it."""
+    return torch.cuda.Stream(device)
+
+
+@contextlib.contextmanager
+def _notes_waiting() -> Iterator[list[str]]:
+    """What makes Python wait for the GPU inside; other warnings go on to whoever wants them."""
+    waited: list[str] = []
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield waited
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    for warning in found:
+        if "synchronizing CUDA operation" in str(warning.message):
+            waited.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )

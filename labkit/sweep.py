@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from labkit import records
 from labkit.cost import Cost, estimate
 from labkit.device import TOGETHER, pick_device
+from labkit.files import DataError
 from labkit.freshness import stamp
 from labkit.hierarchy import router_recipe
 from labkit.parameters import InputError
@@ -96,9 +98,12 @@ def run_sweep(
 def _train(job: Job, deadline: float | None) -> str:
     """Train one record and write it; what went wrong, or nothing.
 
+    What nobody has foreseen is told in full, and does not keep the other rows from training.
+
     Raises:
         OutOfTimeError: the deadline came first.
         DeviceError: the GPU failed.
+        DataError: a file cannot be read or written.
     """
     if deadline is not None and time.monotonic() > deadline:
         raise OutOfTimeError(
@@ -106,10 +111,13 @@ def _train(job: Job, deadline: float | None) -> str:
         )
     try:
         run = job.report.train(job.row.id, job.seed, deadline=deadline)
-    except DeviceError:
+    except (DeviceError, OutOfTimeError, DataError):
         raise
     except (TrainingError, InputError, RecordError) as error:
         return f"{job.row.id}: {error}"
+    except RuntimeError as error:  # PyTorch's own for whatever it cannot do
+        traceback.print_exc()
+        return f"{job.row.id}: {type(error).__name__}, as above"
     records.claim(stamp(run.record), job.path)
     print(run.record, flush=True)
     return ""

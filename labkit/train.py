@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import re
 import sys
 import time
@@ -34,7 +35,7 @@ from labkit.device import (
     use_bf16,
 )
 from labkit.evaluate import autocast, predict, score
-from labkit.graph import Replay
+from labkit.graph import CaptureError, Replay
 from labkit.parameters import InputError
 from labkit.progress import Progress, clock
 from labkit.recipe import Recipe
@@ -42,7 +43,10 @@ from labkit.records import Record
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # how PyTorch words what has no exception of its own
-NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+NO_MEMORY = re.compile(
+    "DefaultCPUAllocator: can't allocate memory"
+    "|unable to find an engine to execute"  # cuDNN, where no kernel's scratch memory fits
+)
 NO_KERNEL = "does not have a deterministic implementation"
 GPU_FAILED = re.compile("CUDA error|CUBLAS_STATUS|CUDNN_STATUS|cuDNN error")
 OPTIMIZERS = {
@@ -231,6 +235,8 @@ def optimise(
         loss, right, seen = total.tolist()
         row = {"epoch": epoch + 1, "lr": lr, "train_loss": loss / seen, "train_top1": right / seen}
         row |= {"images": int(seen), "train_seconds": time.perf_counter() - started}
+        if isinstance(update, Replay):
+            row["replayed"] = update.count()
         for name, split in (("val", validation), ("test", test)):
             if split is not None and len(split):
                 result = score(predict(net, split, normalise=normalise, bf16=bf16), split.labels)
@@ -253,7 +259,10 @@ def optimise(
 def make_update(
     net: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, bf16: bool
 ) -> Callable[[Tensor, Tensor, float], Tensor]:
-    """`train_step` for images, labels and a learning rate: captured as a graph on a GPU."""
+    """`train_step` for images, labels and a learning rate: captured as a graph on a GPU.
+
+    The environment variable LABKIT_GRAPH=0 leaves it as it is there, too.
+    """
 
     def update(x: Tensor, y: Tensor, lr: float | Tensor) -> Tensor:
         return train_step(net, optimizer, x, y, lr, recipe.label_smoothing, bf16)
@@ -265,7 +274,8 @@ def make_update(
     for state in optimizer.state.values():
         if "step" in state and device.type == "cuda":  # a graph counts its steps on the GPU
             state["step"] = state["step"].to(device)
-    return Replay(update, device) if device.type == "cuda" else update
+    captured = device.type == "cuda" and os.environ.get("LABKIT_GRAPH") != "0"
+    return Replay(update, device) if captured else update
 
 
 def train_step(
@@ -429,8 +439,7 @@ def watch_device(recipe: Recipe, data: Data, device: torch.device) -> Iterator[N
 def _device_trouble(error: RuntimeError, recipe: Recipe, device: torch.device) -> Exception | None:
     """The error to raise in place of PyTorch's; None where the device is not to blame."""
     what = str(error)
-    # a CPU that cannot allocate has no exception of its own
-    if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in what:
+    if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY.search(what):
         return TrainingError(
             f"out of memory on the {device.type}: {recipe.model} at batch {recipe.batch} on"
             f" {recipe.dataset}, {cost.free_memory(device):,.0f} MB free; try a smaller batch"
@@ -440,6 +449,11 @@ def _device_trouble(error: RuntimeError, recipe: Recipe, device: torch.device) -
         return InputError(
             f"{recipe.model} cannot be trained deterministically on this {device.type}:"
             f" {what.partition('.')[0]}; leave deterministic=False, or use device=cpu"
+        )
+    if isinstance(error, CaptureError):
+        return DeviceError(
+            f"{what}; with LABKIT_GRAPH=0 in the environment the same command goes on without one"
+            " from the last checkpoint"
         )
     if isinstance(error, torch.AcceleratorError) or GPU_FAILED.search(what):
         first = what.partition("\n")[0]

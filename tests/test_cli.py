@@ -153,6 +153,25 @@ def test_a_sweep_ends_when_the_gpu_has_failed(home, monkeypatch, capsys):
     assert "the GPU failed: cuDNN error" in capsys.readouterr().err
 
 
+def test_a_row_that_nobody_foresaw_to_fail_does_not_stop_the_sweep(home, monkeypatch, capsys):
+    monkeypatch.setenv("LABKIT_PROGRESS", "off")
+    step, tried = train.train_step, []
+
+    def fail_first(*arguments):
+        tried.append(1)
+        if len(tried) == 1:
+            raise RuntimeError("INTERNAL ASSERT FAILED")
+        return step(*arguments)
+
+    monkeypatch.setattr(train, "train_step", fail_first)
+    sweep = ("sweep", "002-M1", "002-V1", "--preset", "smoke", "--epochs", 1)
+    assert run(*sweep, "--out", home / "out") == 1
+    assert [record["row"] for record in records.recorded(folder=home / "out")] == ["002-V1"]
+    told = capsys.readouterr().err
+    assert "INTERNAL ASSERT FAILED" in told
+    assert "002-M1: RuntimeError, as above" in told
+
+
 @pytest.mark.faults(28)
 def test_check_names_a_stale_record(home, monkeypatch, capsys):
     monkeypatch.setenv("LABKIT_PROGRESS", "off")

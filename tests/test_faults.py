@@ -25,6 +25,7 @@ import labkit as lk
 from labkit import checkpoint, cli, freshness, records, train
 from labkit.checkpoint import Checkpoint
 from labkit.files import DataError
+from labkit.graph import CaptureError
 
 ROOT = Path(__file__).parents[1]
 SHORT = TINY.replace(epochs=1)
@@ -378,6 +379,7 @@ def test_a_gpu_that_is_not_there_is_refused_by_every_entrance(capsys):
         torch.AcceleratorError("CUDA error: unspecified launch failure"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        CaptureError("the GPU failed: no CUDA graph of this step: out of luck"),
     ],
 )
 def test_a_gpu_that_fails_in_the_middle_is_a_failed_run_that_goes_on(reference, monkeypatch, error):  # noqa: F811

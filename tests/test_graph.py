@@ -1,9 +1,13 @@
 """A step replayed from a CUDA graph computes what the same step computes eagerly."""
 
+import contextlib
 import copy
+import functools
+import warnings
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from labkit import graph, models, train
 from labkit.device import own_randomness
@@ -26,6 +30,151 @@ def test_on_a_cpu_a_step_is_taken_eagerly():
     assert not isinstance(update, graph.Replay)
     out = update(torch.rand(4, 3, 32, 32), torch.arange(4), 0.1)
     assert out.tolist()[2] == 4
+
+
+class Stream:
+    def wait_stream(self, other):
+        pass
+
+
+class Recorded:
+    """A CUDA graph on a CPU: what is captured leaves no trace, and runs whenever it is replayed."""
+
+    taken = None  # the step, its weights, and where its result lies
+
+    def replay(self):
+        step, _, out = self.taken
+        out.copy_(step())
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """CUDA's part of `Replay`, played by a CPU: the streams that became current, in order."""
+    streams = ["main"]
+
+    @contextlib.contextmanager
+    def capture(made, stream):
+        streams.append("side")
+        made.begin()
+        yield
+        made.end()
+        streams.pop()
+
+    replacements = {
+        "Stream": lambda device: Stream(),
+        "current_stream": lambda device: Stream(),
+        "stream": lambda stream: contextlib.nullcontext(),
+        "set_stream": lambda stream: streams.pop(),
+        "CUDAGraph": Recorded,
+        "graph": capture,
+        "get_sync_debug_mode": lambda: 0,
+        "set_sync_debug_mode": lambda mode: None,
+    }
+    for name, replacement in replacements.items():
+        monkeypatch.setattr(torch.cuda, name, replacement)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
+    graph._side_stream.cache_clear()
+    yield streams
+    graph._side_stream.cache_clear()
+
+
+class Sums:
+    """A step that adds the batch, times the rate, to its weight; `Recorded` captures it."""
+
+    def __init__(self, monkeypatch, trouble=lambda: None):
+        self.weight, self.calls, self.trouble = torch.zeros(()), 0, trouble
+        self.update = graph.Replay(self.step, CPU)
+        monkeypatch.setattr(Recorded, "begin", self.begin, raising=False)
+        monkeypatch.setattr(Recorded, "end", self.end, raising=False)
+
+    def step(self, x, y, lr):
+        self.calls += 1
+        self.trouble()
+        self.weight += x.sum() * lr
+        return torch.stack([self.weight, y.sum()])
+
+    def begin(self):
+        self.before = self.weight.clone()
+
+    def end(self):
+        self.weight.copy_(self.before)
+        again = functools.partial(self.step, self.update.x, self.update.y, self.update.lr)
+        Recorded.taken = again, self.weight, self.update.out
+
+    def train(self, batches):
+        """What every step gave, with the rate as its number."""
+        pairs = [(torch.full((n,), float(n + i)), torch.ones(n)) for i, n in enumerate(batches)]
+        return [self.update(x, y, i).tolist() for i, (x, y) in enumerate(pairs)]
+
+
+def warn(text):
+    warnings.warn(text, stacklevel=2)
+
+
+BATCHES = (4, 4, 4, 4, 4, 3, 4, 4, 3)
+EXPECTED = [
+    [float(sum(i * n * (n + i) for i, n in enumerate(BATCHES[: last + 1]))), float(BATCHES[last])]
+    for last in range(len(BATCHES))
+]
+
+
+def test_every_batch_is_taken_once_at_its_own_rate(cuda, monkeypatch):
+    """Three warm-up steps, then replays; batches of another size in between are taken eagerly."""
+    sums = Sums(monkeypatch)
+    assert sums.train(BATCHES) == EXPECTED
+    assert sums.update.count() == 4 * 4
+    assert sums.update.count() == 0
+    assert cuda == ["main"]
+
+
+def test_a_step_that_waits_is_never_captured(cuda, monkeypatch, capsys):
+    sums = Sums(monkeypatch, lambda: warn("called a synchronizing CUDA operation"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="called a synchronizing")
+        assert sums.train(BATCHES) == EXPECTED
+    assert sums.update.failed
+    assert sums.update.count() == 0
+    assert "no CUDA graph of this step, going on without" in capsys.readouterr().err
+
+
+def test_other_warnings_of_a_step_are_passed_on(cuda, monkeypatch):
+    sums = Sums(monkeypatch, lambda: warn("a rate of zero"))
+    with pytest.warns(UserWarning, match="a rate of zero"):
+        sums.train(BATCHES[: graph.WARM_UP])
+    assert not sums.update.failed
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (RuntimeError("CUDA error: operation not permitted"), graph.CaptureError),
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+    ],
+)
+def test_a_capture_that_breaks_is_an_error_and_leaves_its_stream(
+    cuda, monkeypatch, raised, expected
+):
+    sums = Sums(monkeypatch)
+    sums.train(BATCHES[: graph.WARM_UP])
+
+    def fail():
+        raise raised
+
+    sums.trouble = fail
+    with pytest.raises(expected, match=str(raised)):
+        sums.train(BATCHES[:1])
+    assert cuda == ["main"]
+
+
+def test_a_gpu_can_be_asked_to_do_without_a_graph(monkeypatch):
+    net = models.build("preresnet20", classes=10)
+    monkeypatch.setattr(train, "Replay", lambda update, device: pytest.fail("captured"))
+    monkeypatch.setenv("LABKIT_GRAPH", "0")
+    with FakeTensorMode():
+        parameter = torch.nn.Parameter(torch.zeros(1, device="cuda:0"))
+    monkeypatch.setattr(net, "parameters", lambda: iter([parameter]))
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    assert callable(train.make_update(net, optimizer, RECIPE, bf16=False))
 
 
 def steps(recipe, device, *, replayed, deterministic=True):
@@ -98,7 +247,7 @@ def test_a_checkpoint_of_a_cpu_goes_on_on_a_gpu(optimizer):
         sums = [update(x, torch.arange(32, device=where) % 10, recipe.lr).tolist() for _ in "12345"]
         return sums, optimizer.state_dict()
 
-    net = train.build(recipe, 10, 32).train()
+    net = train.build(recipe, 10, 32).to(memory_format=torch.channels_last).train()
     _, state = step(net)
     twin = copy.deepcopy(net).to(device, memory_format=torch.channels_last)
     expected, _ = step(net, state)
