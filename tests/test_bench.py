@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import sys
@@ -32,6 +33,42 @@ def test_a_benchmark_times_three_ways_and_keeps_every_round(tmp_path, monkeypatc
     assert "not compared with Keras" in out
     verdict = "met" if case["ratios"]["student"] >= 3 else "MISSED"
     assert f"target 3.00: {verdict}" in out
+
+
+def test_a_first_benchmark_that_is_cut_short_keeps_what_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    small = [dataclasses.replace(case, images=case.batch) for case in bench.CASES[:2]]
+    monkeypatch.setattr(bench, "CASES", small)
+    cut = []
+
+    def speed(case, split, device, bf16):
+        if case.model in cut:
+            raise KeyboardInterrupt
+        return 100.0 + len(cut)
+
+    @contextlib.contextmanager
+    def student(threads, images):
+        yield speed
+
+    for name in ("_labkit", "_bare"):
+        monkeypatch.setattr(bench, name, speed)
+    monkeypatch.setattr(bench, "_student", student)
+
+    def written():
+        cases = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))["cases"]
+        return {case["model"]: case["median"]["bare"] for case in cases}
+
+    cut.append("mbn")
+    with pytest.raises(KeyboardInterrupt):
+        bench.bench(device="cpu")
+    assert written() == {"mnist_net": 101.0}
+    cut.clear()
+    bench.bench(device="cpu")
+    assert written() == {"mnist_net": 100.0, "mbn": 100.0}
+    cut.append("mbn")  # whole results are replaced by whole ones only
+    with pytest.raises(KeyboardInterrupt):
+        bench.bench(device="cpu")
+    assert written() == {"mnist_net": 100.0, "mbn": 100.0}
 
 
 RIVAL = """

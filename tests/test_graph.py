@@ -40,10 +40,10 @@ class Stream:
 class Recorded:
     """A CUDA graph on a CPU: what is captured leaves no trace, and runs whenever it is replayed."""
 
-    taken = None  # the step, its weights, and where its result lies
+    taken = None  # the step, and where its result lies
 
     def replay(self):
-        step, _, out = self.taken
+        step, out = self.taken
         out.copy_(step())
 
 
@@ -82,13 +82,12 @@ class Sums:
     """A step that adds the batch, times the rate, to its weight; `Recorded` captures it."""
 
     def __init__(self, monkeypatch, trouble=lambda: None):
-        self.weight, self.calls, self.trouble = torch.zeros(()), 0, trouble
+        self.weight, self.trouble = torch.zeros(()), trouble
         self.update = graph.Replay(self.step, CPU)
         monkeypatch.setattr(Recorded, "begin", self.begin, raising=False)
         monkeypatch.setattr(Recorded, "end", self.end, raising=False)
 
     def step(self, x, y, lr):
-        self.calls += 1
         self.trouble()
         self.weight += x.sum() * lr
         return torch.stack([self.weight, y.sum()])
@@ -99,7 +98,7 @@ class Sums:
     def end(self):
         self.weight.copy_(self.before)
         again = functools.partial(self.step, self.update.x, self.update.y, self.update.lr)
-        Recorded.taken = again, self.weight, self.update.out
+        Recorded.taken = again, self.update.out
 
     def train(self, batches):
         """What every step gave, with the rate as its number."""
