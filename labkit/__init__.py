@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from labkit.data.augment import AUGMENTS
     from labkit.data.batches import batches
     from labkit.data.partitions import PARTITIONS
+    from labkit.errors import InputError
     from labkit.evaluate import predict, score
     from labkit.hierarchy import fit_hierarchy
     from labkit.models import MODELS, build, summary
-    from labkit.parameters import InputError
     from labkit.parameters import parameters as checked_parameters
     from labkit.recipe import Hierarchy, Recipe
     from labkit.records import Record, recorded
@@ -34,7 +34,7 @@ _HOME = {
     "DATASETS": "data",
     "Data": "data",
     "Hierarchy": "recipe",
-    "InputError": "parameters",
+    "InputError": "errors",
     "MODELS": "models",
     "PARTITIONS": "data.partitions",
     "REPORTS": "reports",

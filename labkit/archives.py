@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from labkit.files import DataError
+from labkit.errors import DataError
 
 MEMBERS = 200_000  # a zip that lists more files than this is not read
 TAR_MEMBERS = 1_000

@@ -38,7 +38,7 @@ from labkit import cost, files, models, records, train
 from labkit.checkpoint import Checkpoint
 from labkit.data import Split
 from labkit.device import device_card, own_randomness, pick_device, reuse_memory, use_bf16
-from labkit.parameters import InputError
+from labkit.errors import InputError
 from labkit.recipe import Recipe
 
 # labkit's speed over theirs; Keras's depends on the network

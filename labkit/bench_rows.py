@@ -17,8 +17,8 @@ from labkit import bench, cost, records
 from labkit.data.augment import passes
 from labkit.data.known import KNOWN, Known
 from labkit.device import device_card, own_randomness, pick_device, use_bf16
+from labkit.errors import InputError
 from labkit.graph import WARM_UP
-from labkit.parameters import InputError
 from labkit.recipe import Recipe
 from labkit.reports import PRESETS, REPORTS, Row, find_row, find_study
 from labkit.reports.rows import Study

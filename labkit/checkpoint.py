@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import files
-from labkit.parameters import InputError
+from labkit.errors import DataError, InputError
 
 _DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
@@ -59,7 +59,7 @@ class Checkpoint:
             with tempfile.TemporaryFile(dir=self.folder) as probe:
                 now = os.fstat(probe.fileno()).st_mtime
         except OSError as error:
-            raise files.DataError(
+            raise DataError(
                 f"cannot write {self.folder}: {error.strerror}; set LABKIT_RUNS to a folder you may"
                 " write to"
             ) from error

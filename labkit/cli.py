@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, LabkitError
 from labkit.parameters import PARAMETERS
 
 STOPPED = "the same command goes on from the last checkpoint"
@@ -29,31 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a locale without UTF-8 turns no word into an error
             stream.reconfigure(errors="backslashreplace")
     arguments = parser().parse_args(argv)
-    from labkit.files import DataError
-    from labkit.parameters import InputError
-    from labkit.records import RecordError
-
     try:
         with _raise_on_sigterm():
-            return arguments.do(arguments) or 0
-    except InputError as error:
-        return _say(error, 2)
-    except DataError as error:
-        return _say(error, 3)
-    except RecordError as error:
-        return _say(error, 1)
+            return arguments.do(arguments) or OK
+    except LabkitError as error:
+        return _say(error, error.exit_code)
     except OSError as error:
-        return _say(error, 1)
+        return _say(error, FAILED)
     except Terminated:
-        return _say(f"terminated; {STOPPED}", 143)
+        return _say(f"terminated; {STOPPED}", TERMINATED)
     except KeyboardInterrupt:
-        return _say(f"interrupted; {STOPPED}", 130)
-    except RuntimeError as error:
-        from labkit.train import OutOfTimeError, TrainingError
-
-        if isinstance(error, (OutOfTimeError, TrainingError)):
-            return _say(error, 1)
-        raise
+        return _say(f"interrupted; {STOPPED}", INTERRUPTED)
 
 
 @contextlib.contextmanager
@@ -203,7 +190,6 @@ def _layer_table(name: str, arguments: argparse.Namespace):
     import torch
 
     from labkit import models
-    from labkit.parameters import InputError
 
     known = models.MODELS.get(name)
     size = arguments.size or (known.size if known else 32)
@@ -261,7 +247,6 @@ def train_row(arguments: argparse.Namespace) -> None:
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    from labkit.parameters import InputError
     from labkit.sweep import run_sweep
 
     if arguments.together < 1:
@@ -306,7 +291,6 @@ def check(arguments: argparse.Namespace) -> int:
 def run_bench(arguments: argparse.Namespace) -> int:
     from labkit import bench
     from labkit.bench_rows import bench_rows
-    from labkit.parameters import InputError
 
     other = ("rounds", "scale", "keras") if arguments.rows else ("preset",)
     if given := [name for name in other if getattr(arguments, name) is not None]:

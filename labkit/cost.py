@@ -24,8 +24,8 @@ from labkit.data import Data
 from labkit.data.augment import AUGMENTS, passes
 from labkit.data.partitions import PARTITIONS
 from labkit.device import use_bf16
+from labkit.errors import InputError
 from labkit.evaluate import BATCH
-from labkit.parameters import InputError
 from labkit.recipe import Recipe
 
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h of glibc numbers them
 TOGETHER = "LABKIT_TOGETHER"  # how many processes a sweep runs side by side; it sets it itself

@@ -15,7 +15,8 @@ from typing import IO
 
 from tqdm import tqdm
 
-from labkit.files import DataError, explain_full, no_space
+from labkit.errors import DataError
+from labkit.files import explain_full, no_space
 
 CONNECT_SECONDS = 4.0  # a machine without network is told so within 5 s
 TRIES = 3

@@ -16,10 +16,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
-class DataError(RuntimeError):
-    """Data that is missing, damaged or not what it should be (exit code 3)."""
-
-
 def write_atomic(path: str | Path, content: bytes | str) -> None:
     """Replace `path` by `content`: readers see the old file or the new one, never a part.
 

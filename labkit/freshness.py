@@ -22,7 +22,7 @@ from labkit.data import Split
 from labkit.data.augment import passes
 from labkit.data.batches import batches
 from labkit.device import one_thread, own_randomness
-from labkit.parameters import InputError
+from labkit.errors import InputError, RecordError
 from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.reports import find_row
@@ -160,7 +160,7 @@ def check_records(folder: Path | None = None) -> int:
     for path in paths:
         try:
             reason = staleness(records.read(path))
-        except records.RecordError as error:
+        except RecordError as error:
             reason = str(error)
         bad += bool(reason)
         print(f"{'STALE' if reason else 'fresh'}  {path.relative_to(folder)}  {reason}".rstrip())

@@ -16,8 +16,8 @@ from labkit.checkpoint import Checkpoint
 from labkit.data import Data, Split, load
 from labkit.data.partitions import PARTITIONS
 from labkit.device import derive, own_randomness, pick_device, use_bf16
+from labkit.errors import InputError
 from labkit.evaluate import predict, score
-from labkit.parameters import InputError
 from labkit.recipe import Recipe
 from labkit.train import Run
 

@@ -8,7 +8,6 @@ else. One set of rules, `check`, serves that cell, `papermill -p/-y/-f`, `labkit
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import math
 import re
@@ -18,15 +17,13 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from labkit.errors import InputError, nearest
+
 Value = str | int | float | bool
 TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 INJECTED = "# Parameters"  # the first line of the cell that papermill, or our runner, injects
-
-
-class InputError(ValueError):
-    """What was asked for cannot be done as asked: the message says what, why and what can."""
 
 
 @dataclass(frozen=True)
@@ -244,23 +241,12 @@ def _literals(source: str) -> dict[str, Any]:
     return values
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The sentence about a wrong name: which of the known ones it may have meant."""
-    listing = f"known: {', '.join(known) or 'none'}"
-    return f"no {kind} {name!r}; {_meant(name, known) or listing}"
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name[:100], known, n=2, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else ""
-
-
 def _typed(value: Any, parameter: Parameter) -> Value:
     """The value as the parameter's type, from that type or from its text."""
     typed = _CONVERT[parameter.type](value)
     if typed is None or not _within(typed, parameter):
         text = value[:100] if isinstance(value, str) else ""
-        question = _meant(text, parameter.choices)
+        question = nearest(text, parameter.choices)
         raise InputError(
             f"{parameter.name}={_short(value)} is refused: it takes {parameter.allowed}"
             f"{question and '; '}{question}"
@@ -312,7 +298,7 @@ _CONVERT = {str: _as_str, int: _as_int, float: _as_float, bool: _as_bool}
 
 
 def _unknown(name: str, known: Mapping[str, Parameter]) -> Value:
-    question = _meant(str(name), known)
+    question = nearest(str(name), known)
     listing = ", ".join(str(parameter) for parameter in known.values())
     raise InputError(f"no parameter {_short(name)}; {question}{question and ' '}There is {listing}")
 

@@ -25,7 +25,7 @@ from typing import Any
 import yaml
 
 from labkit import files, notebooks, pages, parameters, records, runner
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 LIMITS = {"smoke": 600.0, "lesson": 3600.0, "full": 86_400.0}  # seconds for one cell

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 OPTIMIZERS = ("sgd", "adam", "radam", "rmsprop", "adadelta")
 SCHEDULES = ("constant", "step", "cosine")

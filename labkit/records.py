@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import files
+from labkit.errors import RecordError
 from labkit.recipe import Recipe, digest_of
 
 SCHEMA = 1
@@ -29,10 +30,6 @@ FIELDS = {
     "checksum",
 }  # fmt: skip
 PACKAGE = Path(__file__).parent
-
-
-class RecordError(RuntimeError):
-    """A record file that cannot be trusted; the message names the file and the reason."""
 
 
 class Record(Mapping[str, Any]):

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from labkit import notebooks, parameters
+from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, exit_code
 from labkit.notebooks import Notebook
-from labkit.parameters import InputError
 
 CELL_LIMIT = 7200.0  # seconds that one cell may take
-CODES = {"InputError": 2, "DataError": 3}  # exceptions of a notebook that are not its failure
 EXTRA = ("papermill", "nbclient", "ipykernel", "psutil")
 
 Expect = Callable[[Notebook], str]
@@ -149,25 +148,29 @@ def _verdict(watch: Any, executed: Notebook, expect: Expect | None) -> tuple[str
     from labkit.watch import DEAD_KERNEL, NO_KERNEL
 
     if watch.reason == "interrupted":
-        return "interrupted", 130, f"interrupted in {watch.where()}"
+        return "interrupted", INTERRUPTED, f"interrupted in {watch.where()}"
     if watch.reason == "terminated":
-        return "terminated", 143, f"terminated in {watch.where()}"
+        return "terminated", TERMINATED, f"terminated in {watch.where()}"
     if watch.reason:
         limit = f"{watch.timeout:g} s; a longer limit is --timeout SECONDS"
-        return "timed out", 1, f"{watch.where()} ran longer than {limit}"
+        return "timed out", FAILED, f"{watch.where()} ran longer than {limit}"
     if watch.code == DEAD_KERNEL:
-        return "kernel died", 1, f"the kernel died in {watch.where()}: out of memory, or a crash"
+        return (
+            "kernel died",
+            FAILED,
+            f"the kernel died in {watch.where()}: out of memory, or a crash",
+        )
     if watch.code == NO_KERNEL:
-        return "failed", 1, "no kernel started; install the extra anew: labkit[book]"
+        return "failed", FAILED, "no kernel started; install the extra anew: labkit[book]"
     if watch.code and watch.cell < 0:
-        return "failed", 1, f"papermill did not start: {' '.join(watch.log[-1:])}"
+        return "failed", FAILED, f"papermill did not start: {' '.join(watch.log[-1:])}"
     fault = notebooks.inspect(executed)
     if fault:
-        return "failed", CODES.get(fault.exception, 1), fault.sentence
+        return "failed", exit_code(fault.exception), fault.sentence
     if watch.code:
-        return "failed", 1, f"papermill ended with {watch.code} in {watch.where()}"
+        return "failed", FAILED, f"papermill ended with {watch.code} in {watch.where()}"
     complaint = expect(executed) if expect else ""
-    return ("failed", 1, complaint) if complaint else ("ok", 0, "ok")
+    return ("failed", FAILED, complaint) if complaint else ("ok", OK, "ok")
 
 
 def _keep(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from labkit import compare, cost, device, hierarchy, parameters, records, train
 from labkit.data import Data, Split, available, load
-from labkit.parameters import InputError
+from labkit.errors import InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.reports import Row, Study, find_row, find_study

@@ -17,17 +17,21 @@ import torch
 from labkit import records
 from labkit.cost import Cost, estimate
 from labkit.device import TOGETHER, pick_device
-from labkit.files import DataError
+from labkit.errors import (
+    DataError,
+    DeviceError,
+    InputError,
+    OutOfTimeError,
+    RecordError,
+    TrainingError,
+)
 from labkit.freshness import stamp
 from labkit.hierarchy import router_recipe
-from labkit.parameters import InputError
 from labkit.progress import clock
 from labkit.recipe import Recipe
-from labkit.records import RecordError
 from labkit.reports import REPORTS, find_row, find_study
 from labkit.reports.rows import Row
 from labkit.study import Report
-from labkit.train import DeviceError, OutOfTimeError, TrainingError
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ from labkit.device import (
     reuse_memory,
     use_bf16,
 )
+from labkit.errors import DeviceError, InputError, OutOfTimeError, TrainingError
 from labkit.evaluate import autocast, predict, score
 from labkit.graph import CaptureError, Replay
-from labkit.parameters import InputError
 from labkit.progress import Progress, clock
 from labkit.recipe import Recipe
 from labkit.records import Record
@@ -56,18 +56,6 @@ OPTIMIZERS = {
     "rmsprop": functools.partial(torch.optim.RMSprop, foreach=True),
     "adadelta": functools.partial(torch.optim.Adadelta, foreach=True),
 }
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on (a loss that is not finite, no memory left); no record is written."""
-
-
-class DeviceError(TrainingError):
-    """The GPU failed; this process can use it no more."""
-
-
-class OutOfTimeError(RuntimeError):
-    """The deadline passed at the end of an epoch; the same call goes on from there."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 
 from labkit import archives
 from labkit.archives import tar_members, zip_members
-from labkit.files import DataError
+from labkit.errors import DataError
 
 SIZES = {"set/a.bin": 1000, "set/b.bin": 10}
 GOOD = {"set/a.bin": b"a" * 1000, "set/b.bin": b"b" * 10, "set/readme.txt": b"hello"}

@@ -8,7 +8,7 @@ from torchvision.transforms import functional as V
 
 from labkit.data import augment
 from labkit.data.augment import AUGMENTS, passes
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 MANY = 1000
 

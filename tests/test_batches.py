@@ -7,7 +7,7 @@ from labkit.data import augment
 from labkit.data.augment import AUGMENTS, Augment, unit
 from labkit.data.batches import batches
 from labkit.data.sets import Split
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 N = 53
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labkit import bench, models, pages
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 
 @pytest.mark.long

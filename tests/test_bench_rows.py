@@ -3,7 +3,7 @@ import json
 import pytest
 
 from labkit import bench, bench_rows, cli, cost, pages
-from labkit.parameters import InputError
+from labkit.errors import InputError
 from labkit.recipe import Hierarchy
 from labkit.reports import REPORTS, find_row
 

@@ -11,6 +11,7 @@ import torch
 
 from labkit import cost, device, models, train
 from labkit.data import load
+from labkit.errors import TrainingError
 from labkit.hierarchy import class_groups
 from labkit.recipe import Hierarchy, Recipe
 
@@ -142,7 +143,7 @@ def test_the_peak_is_met_within_a_fifth_on_a_gpu(model):
 def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home):
     monkeypatch.setattr(cost, "free_memory", lambda device: 10.0)
     monkeypatch.setattr(train, "optimise", None)  # nothing is trained
-    with pytest.raises(train.TrainingError, match="needs about .* MB of memory and 10 MB are free"):
+    with pytest.raises(TrainingError, match="needs about .* MB of memory and 10 MB are free"):
         train.fit(RECIPE)
     assert not list(home.rglob("record.json"))
 

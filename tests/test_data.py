@@ -20,8 +20,7 @@ from forge import FOLDERS, WNIDS
 from labkit import data, files
 from labkit.data import cifar, known, names, prepared, tiny_imagenet
 from labkit.data.partitions import PARTITIONS
-from labkit.files import DataError
-from labkit.parameters import InputError
+from labkit.errors import DataError, InputError
 
 REAL = tuple(known.KNOWN)
 

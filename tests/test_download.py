@@ -12,7 +12,7 @@ import pytest
 
 from labkit import download as module
 from labkit.download import download
-from labkit.files import DataError
+from labkit.errors import DataError
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -24,7 +24,7 @@ from test_train import NORMALISED, TINY, reference, timeless, weights  # noqa: F
 import labkit as lk
 from labkit import checkpoint, cli, freshness, records, train
 from labkit.checkpoint import Checkpoint
-from labkit.files import DataError
+from labkit.errors import DataError, DeviceError, OutOfTimeError, TrainingError
 from labkit.graph import CaptureError
 
 ROOT = Path(__file__).parents[1]
@@ -252,7 +252,7 @@ def test_a_run_folder_that_cannot_be_written_is_refused_before_training(home, mo
 
 @pytest.mark.faults(17)
 def test_a_checkpoint_of_another_recipe_is_refused_by_the_fields_that_differ(home):
-    with pytest.raises(train.OutOfTimeError):
+    with pytest.raises(OutOfTimeError):
         lk.fit(TINY, device="cpu", deadline=time.monotonic() - 1)
     other = TINY.replace(lr=2e-3, model="mbn")
     assert folder_of(other) != folder_of(TINY)  # recipes share no folder by themselves
@@ -387,7 +387,7 @@ def test_a_gpu_that_fails_in_the_middle_is_a_failed_run_that_goes_on(reference, 
         raise error
 
     after(4 + 2, fail, monkeypatch)
-    with pytest.raises(train.DeviceError, match="the GPU failed: .*goes on"):
+    with pytest.raises(DeviceError, match="the GPU failed: .*goes on"):
         lk.fit(TINY, device="cpu", checkpoint_every=0)
     run = lk.fit(TINY, device="cpu")
     assert run.record["resumed"] == 1
@@ -503,7 +503,7 @@ def test_a_stopped_run_ends_with_the_same_bits_on_a_gpu(recipe, monkeypatch, hom
     whole = lk.fit(recipe, device="cuda")
     monkeypatch.setenv("LABKIT_RUNS", str(home / "stopped"))
     for _ in range(recipe.epochs - 1):
-        with pytest.raises(train.OutOfTimeError):
+        with pytest.raises(OutOfTimeError):
             lk.fit(recipe, device="cuda", deadline=time.monotonic() - 1)
     pieces = lk.fit(recipe, device="cuda")
     assert pieces.record["resumed"] == recipe.epochs - 1
@@ -518,7 +518,7 @@ def test_a_gpu_without_memory_says_so_and_can_be_used_again():
     greedy = SHORT.replace(model="wrn28_10", batch=200, precision="fp32")
     torch.cuda.set_per_process_memory_fraction(0.005)
     try:
-        with pytest.raises(train.TrainingError, match=r"batch 200.*MB free; try a smaller batch"):
+        with pytest.raises(TrainingError, match=r"batch 200.*MB free; try a smaller batch"):
             lk.fit(greedy, device="cuda")
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

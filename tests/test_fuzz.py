@@ -16,9 +16,9 @@ from test_records import values
 
 from labkit import records
 from labkit.archives import tar_members, zip_members
-from labkit.files import DataError
+from labkit.errors import DataError, InputError, RecordError
 from labkit.notebooks import Notebook
-from labkit.parameters import PARAMETERS, InputError, check, declared
+from labkit.parameters import PARAMETERS, check, declared
 from labkit.recipe import Recipe
 
 SCALARS = st.one_of(
@@ -89,7 +89,7 @@ def resealed(changes):
     content = values(schema=records.SCHEMA, created=records.now()) | changes
     try:
         content["checksum"] = records._checksum(content)
-    except records.RecordError:
+    except RecordError:
         content["checksum"] = "0" * 64
     return json.dumps(content)
 
@@ -114,7 +114,7 @@ def test_record_files(home):
     recipe = st.dictionaries(st.sampled_from(list(values()["recipe"])), JSON, min_size=1)
     routed = recipe.map(lambda new: resealed({"recipe": values()["recipe"] | new}))
     anything = st.one_of(JSON.map(json.dumps), deep, cut, flip, edited, routed)
-    assert fuzz(2000, anything, read, records.RecordError) > 1850
+    assert fuzz(2000, anything, read, RecordError) > 1850
 
 
 SIZES = {"set/a.bin": 700, "set/b.bin": 10}

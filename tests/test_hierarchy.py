@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import labkit as lk
 from labkit import compare, figures, hierarchy, train
 from labkit.data.partitions import PARTITIONS
+from labkit.errors import OutOfTimeError
 from labkit.reports import find_row
 
 TINY = lk.Recipe(
@@ -162,7 +163,7 @@ def test_a_system_stopped_after_every_epoch_ends_with_the_same_bits(
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     stops, pieces = 0, None
     while pieces is None and stops < 20:
-        with contextlib.suppress(train.OutOfTimeError):
+        with contextlib.suppress(OutOfTimeError):
             pieces = lk.fit_hierarchy(TINY, device="cpu", deadline=time.monotonic() - 1)
         stops += pieces is None
     parts = {row["part"] for row in pieces.record["rows"]}
@@ -234,7 +235,7 @@ def test_no_fine_model_meets_a_batch_of_one():
 
 def test_fresh_trains_every_model_again(monkeypatch):
     recipe = TINY.replace(epochs=1, train_size=100, test_size=100)
-    with pytest.raises(train.OutOfTimeError):
+    with pytest.raises(OutOfTimeError):
         lk.fit_hierarchy(
             recipe.replace(epochs=2), device="cpu", fresh=True, deadline=time.monotonic() - 1
         )

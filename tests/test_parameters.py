@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.parameters import (
-    PARAMETERS,
-    InputError,
-    Parameter,
-    check,
-    declared,
-    pairs,
-    parameters,
-)
+from labkit.errors import InputError
+from labkit.parameters import PARAMETERS, Parameter, check, declared, pairs, parameters
 
 RATE = {"lr": Parameter("lr", float, 0.1)}
 

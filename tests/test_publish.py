@@ -11,7 +11,7 @@ import pytest
 from forged import forged
 
 from labkit import notebooks, pages, parameters, publish, records
-from labkit.parameters import InputError
+from labkit.errors import InputError
 from labkit.records import Record
 from labkit.reports import REPORTS
 

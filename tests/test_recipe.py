@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from labkit.parameters import InputError
+from labkit.errors import InputError
 from labkit.recipe import Hierarchy, Recipe
 
 BASE = {"dataset": "cifar10", "model": "mnist_net", "epochs": 10, "batch": 100, "lr": 0.1}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from labkit import records
+from labkit.errors import RecordError
 from labkit.recipe import Recipe, digest_of
 
 RECIPE = Recipe(dataset="cifar10", model="mnist_net", epochs=1, batch=10, lr=0.1)
@@ -55,11 +56,11 @@ def test_any_edited_field_is_refused(home, field):
     content = json.loads(path.read_text(encoding="utf-8"))
     content[field] = "something else"
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(records.RecordError, match=r"record\.json"):
+    with pytest.raises(RecordError, match=r"record\.json"):
         records.read(path)
     del content[field]
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(records.RecordError, match=r"record\.json"):
+    with pytest.raises(RecordError, match=r"record\.json"):
         records.read(path)
 
 
@@ -68,13 +69,13 @@ def test_any_edited_field_is_refused(home, field):
 def test_damaged_files_are_refused(home, content):
     path = home / "record.json"
     path.write_bytes(content)
-    with pytest.raises(records.RecordError, match=r"record\.json"):
+    with pytest.raises(RecordError, match=r"record\.json"):
         records.read(path)
 
 
 @pytest.mark.faults(18)
 def test_numbers_that_are_not_finite_are_refused():
-    with pytest.raises(records.RecordError, match="finite"):
+    with pytest.raises(RecordError, match="finite"):
         records.seal(values(seconds=float("nan")))
 
 
@@ -95,5 +96,5 @@ def test_a_record_outlives_a_field_that_recipes_gain_later():
     del older["score_train"]
     record = records.seal(values(recipe=older, digest=digest_of(older)))
     assert record.recipe == RECIPE
-    with pytest.raises(records.RecordError, match="not its recipe's"):
+    with pytest.raises(RecordError, match="not its recipe's"):
         records.seal(values(recipe=older))

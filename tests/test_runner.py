@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from labkit import notebooks, runner, watch
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PARAMETERS = '# parameters\npreset: str = "smoke"\nseeds: int = 1\nnote: str = ""'

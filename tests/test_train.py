@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import labkit as lk
 from labkit import cost, device, evaluate, files, train
 from labkit.checkpoint import Checkpoint
+from labkit.errors import OutOfTimeError, TrainingError
 from labkit.recipe import Recipe
 
 TINY = Recipe(
@@ -114,7 +115,7 @@ def test_a_run_stopped_after_every_epoch_ends_with_the_same_bits(recipe, monkeyp
     whole = lk.fit(recipe, device="cpu")
     monkeypatch.setenv("LABKIT_RUNS", str(home / "stopped"))
     for _ in range(recipe.epochs - 1):
-        with pytest.raises(train.OutOfTimeError, match="same command"):
+        with pytest.raises(OutOfTimeError, match="same command"):
             lk.fit(recipe, device="cpu", deadline=time.monotonic() - 1)
     pieces = lk.fit(recipe, device="cpu")
     assert pieces.record["resumed"] == recipe.epochs - 1
@@ -181,7 +182,7 @@ def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home
 @pytest.mark.faults(3)
 @pytest.mark.parametrize("damage", ["cut", "flip", "pointer"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(reference, damage, capfd):
-    with pytest.raises(train.OutOfTimeError):
+    with pytest.raises(OutOfTimeError):
         lk.fit(TINY, device="cpu", deadline=time.monotonic() - 1)
     folder = train.run_folder(TINY, lk.load(TINY.dataset))
     path = next(folder.glob("epoch-*.pt"))
@@ -234,7 +235,7 @@ def test_a_finished_run_is_recalled_and_fresh_trains_again(reference, monkeypatc
 def test_a_finished_run_outlives_a_fresh_one_that_may_not_start(reference, monkeypatch):
     first = lk.fit(TINY, device="cpu")
     monkeypatch.setattr(cost, "free_memory", lambda device: 1.0)
-    with pytest.raises(train.TrainingError, match="1 MB are free"):
+    with pytest.raises(TrainingError, match="1 MB are free"):
         lk.fit(TINY, device="cpu", fresh=True)
     assert dict(lk.fit(TINY, device="cpu").record) == dict(first.record)
     assert weights(first) == weights(reference)
@@ -319,7 +320,7 @@ def test_watching_the_test_set_only_adds_columns(reference):
 @pytest.mark.faults(18)
 def test_a_loss_that_is_not_finite_leaves_no_record(home):
     recipe = TINY.replace(optimizer="sgd", lr=1e6)
-    with pytest.raises(train.TrainingError, match=r"not finite after epoch .*lower lr"):
+    with pytest.raises(TrainingError, match=r"not finite after epoch .*lower lr"):
         lk.fit(recipe, device="cpu")
     folder = train.run_folder(recipe, lk.load(recipe.dataset))
     assert not (folder / "record.json").exists()
@@ -331,7 +332,7 @@ def test_out_of_memory_is_a_sentence_and_frees_the_tensors(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(train, "train_step", full)
-    with pytest.raises(train.TrainingError, match=r"batch 50.*smaller batch") as caught:
+    with pytest.raises(TrainingError, match=r"batch 50.*smaller batch") as caught:
         lk.fit(TINY, device="cpu")
     assert caught.value.__context__.__traceback__ is None  # its frames would keep tensors alive
 
@@ -428,7 +429,7 @@ def test_a_missing_gpu_is_refused_by_name():
 def test_a_fresh_run_that_was_stopped_goes_on(monkeypatch):
     whole = lk.fit(TINY, device="cpu")
     for _ in range(2):
-        with pytest.raises(train.OutOfTimeError):
+        with pytest.raises(OutOfTimeError):
             lk.fit(TINY, device="cpu", fresh=True, deadline=time.monotonic() - 1)
     again = lk.fit(TINY, device="cpu", fresh=True)
     assert again.record["resumed"] == 2
@@ -437,7 +438,7 @@ def test_a_fresh_run_that_was_stopped_goes_on(monkeypatch):
 
 def test_memory_that_cannot_be_had_ends_a_run_in_a_sentence(monkeypatch):
     monkeypatch.setattr(train, "make_update", lambda *a: lambda *b: torch.empty(10**15))
-    with pytest.raises(train.TrainingError, match="out of memory on the cpu: mnist_net at batch"):
+    with pytest.raises(TrainingError, match="out of memory on the cpu: mnist_net at batch"):
         lk.fit(TINY, device="cpu")
     monkeypatch.setattr(train, "make_update", lambda *a: lambda *b: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):

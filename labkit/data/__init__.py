@@ -18,8 +18,7 @@ from labkit.data import prepared, synthetic
 from labkit.data.known import KNOWN, Known
 from labkit.data.sets import Data, Split
 from labkit.download import download
-from labkit.files import DataError
-from labkit.parameters import InputError, unknown
+from labkit.errors import DataError, InputError, unknown
 
 __all__ = [
     "DATASETS",

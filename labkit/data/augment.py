@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from labkit.parameters import InputError, unknown
+from labkit.errors import InputError, unknown
 
 CANDIDATES = 64  # boxes drawn at once by `cutout`
 AT_ONCE = 4096  # images that are prepared at once: what is made on the way takes room too

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from labkit.data.augment import AUGMENTS, passes, unit
 from labkit.data.sets import Split
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 
 def batches(

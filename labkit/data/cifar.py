@@ -21,7 +21,7 @@ from labkit import files
 from labkit.archives import tar_members
 from labkit.data import names
 from labkit.data.sets import Split
-from labkit.files import DataError
+from labkit.errors import DataError
 
 PIXELS = 3 * 32 * 32
 

@@ -11,7 +11,7 @@ import torch
 from labkit import files
 from labkit.data import cifar, names, tiny_imagenet
 from labkit.data.sets import Data, Split, digest
-from labkit.files import DataError
+from labkit.errors import DataError
 
 Read = Callable[[Path], tuple[Split, Split]]
 

@@ -15,7 +15,8 @@ import torch
 
 from labkit.data.known import Known
 from labkit.data.sets import Data, Split, digest
-from labkit.files import DataError, write_atomic
+from labkit.errors import DataError
+from labkit.files import write_atomic
 
 SCHEMA = 1
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.parameters import InputError
+from labkit.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from labkit.archives import zip_members
 from labkit.data import names
 from labkit.data.sets import Split
-from labkit.files import DataError
+from labkit.errors import DataError
 
 FOLDER = "tiny-imagenet-200"
 SIDE = 64

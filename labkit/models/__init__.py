@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from labkit.errors import unknown
 from labkit.models import (
     attention,
     plain,
@@ -22,7 +23,6 @@ from labkit.models import (
     wide_resnet,
 )
 from labkit.models.summary import Summary, summary
-from labkit.parameters import unknown
 
 __all__ = ["MODELS", "Model", "Summary", "build", "summary"]
 

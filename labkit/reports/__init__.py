@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.parameters import InputError, unknown
+from labkit.errors import InputError, unknown
 from labkit.reports import (
     hierarchical_cifar100,
     keras_vs_mbn,

@@ -1,0 +1,79 @@
+"""What can go wrong: every exception of labkit, its exit code, and the sentence on a wrong name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "OK",
+    "TERMINATED",
+    "DataError",
+    "DeviceError",
+    "InputError",
+    "LabkitError",
+    "OutOfTimeError",
+    "RecordError",
+    "TrainingError",
+    "exit_code",
+    "nearest",
+    "unknown",
+]
+
+# exit codes of every command; those of the exceptions stand with them
+OK, FAILED, INTERRUPTED, TERMINATED = 0, 1, 130, 143
+
+
+class LabkitError(Exception):
+    """What labkit itself raises: the message is a sentence for whoever asked."""
+
+    exit_code = FAILED
+
+
+class InputError(LabkitError, ValueError):
+    """What was asked for cannot be done as asked: the message says what, why and what can."""
+
+    exit_code = 2
+
+
+class DataError(LabkitError, RuntimeError):
+    """Data that is missing, damaged or not what it should be."""
+
+    exit_code = 3
+
+
+class RecordError(LabkitError, RuntimeError):
+    """A record file that cannot be trusted; the message names the file and the reason."""
+
+
+class TrainingError(LabkitError, RuntimeError):
+    """Training cannot go on (a loss that is not finite, no memory left); no record is written."""
+
+
+class DeviceError(TrainingError):
+    """The GPU failed; this process can use it no more."""
+
+
+class OutOfTimeError(LabkitError, RuntimeError):
+    """The deadline passed at the end of an epoch; the same call goes on from there."""
+
+
+def exit_code(exception: str) -> int:
+    """The exit code of an exception of labkit, by its class name; FAILED for any other."""
+    known = globals().get(exception)
+    return known.exit_code if isinstance(known, type) and issubclass(known, LabkitError) else FAILED
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question: which of the known names a wrong one may have meant; empty if none is near."""
+    near = difflib.get_close_matches(name[:100], list(known), n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The sentence on a wrong name: which of the known ones it may have meant, or all of them."""
+    known = list(known)
+    listing = f"known: {', '.join(known) or 'none'}"
+    return f"no {kind} {name!r}; {nearest(name, known) or listing}"
