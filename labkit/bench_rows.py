@@ -15,7 +15,7 @@ import torch
 
 from labkit import bench, cost, records
 from labkit.data.augment import passes
-from labkit.data.known import KNOWN, Known
+from labkit.data.catalogue import CATALOGUE, Entry
 from labkit.device import device_card, own_randomness, pick_device, use_bf16
 from labkit.errors import InputError
 from labkit.graph import WARM_UP
@@ -108,7 +108,7 @@ def _time(
     known: dict[str, tuple[float, float]],
 ) -> Line:
     """`known` holds the speeds that were measured before."""
-    recipe, data = row.at(preset), KNOWN[row.full.dataset]
+    recipe, data = row.at(preset), CATALOGUE[row.full.dataset]
     parts = cost.parts(recipe, data.published[0], len(data.classes))
     took = flop = 0.0
     for part in parts:
@@ -124,7 +124,7 @@ def _time(
 
 
 def _speed(
-    recipe: Recipe, classes: int, data: Known, device: torch.device, seconds: float
+    recipe: Recipe, classes: int, data: Entry, device: torch.device, seconds: float
 ) -> tuple[float, float]:
     """(images a second, operations an image) of a network as this recipe trains it."""
     bf16 = use_bf16(recipe.precision, device)

@@ -21,7 +21,7 @@ import torchvision
 from torch import nn
 
 from labkit import figures, files, layertable, pages
-from labkit.data.known import KNOWN
+from labkit.data.catalogue import CATALOGUE
 from labkit.models import MODELS, Summary, build, summary
 from labkit.reports import REPORTS, Study
 
@@ -126,7 +126,7 @@ def _key(shown: Collection[str]) -> str:
         Path(__file__),
         library / "layertable.py",
         library / "pages.py",
-        library / "data" / "known.py",
+        library / "data" / "catalogue.py",
     ]
     for package in ("models", "figures", "reports"):
         sources += sorted((library / package).glob("*.py"))
@@ -188,7 +188,7 @@ def _use(names: list[str], shown: Collection[str]) -> str:
             link = f"[report {study.id}](../notebooks/{study.notebook}.ipynb)"
             links.append(link if study.notebook in shown else f"report {study.id}")
     where = f"Trained in {' and '.join(links)}." if links else "No report trains it."
-    size, classes = MODELS[names[0]].size, len(KNOWN[_dataset(names[0])].classes)
+    size, classes = MODELS[names[0]].size, len(CATALOGUE[_dataset(names[0])].classes)
     return (
         f'{where} Build one with `lk.build("{names[0]}", classes={classes})`. The counts below are'
         f" for images of 3 × {size} × {size} and {classes} classes."
@@ -221,7 +221,7 @@ def _counted(name: str) -> Summary:
 
 def _sketch(name: str) -> nn.Module:
     with torch.device("meta"):  # shapes and counts, no memory
-        return build(name, classes=len(KNOWN[_dataset(name)].classes))
+        return build(name, classes=len(CATALOGUE[_dataset(name)].classes))
 
 
 def _members(names: list[str]) -> str:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labkit.data import names
+from labkit.data.classes import CIFAR10, CIFAR100, SUPERCLASSES, TINY_IMAGENET
 
 FOLDERS = {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary"}
-WNIDS = tuple(names.TINY_IMAGENET)
+WNIDS = tuple(TINY_IMAGENET)
 
 
 def records(name: str, each: int, seed: int = 0) -> bytes:
@@ -31,7 +31,7 @@ def records(name: str, each: int, seed: int = 0) -> bytes:
 def cifar_files(name: str, each: int = 1) -> dict[str, bytes]:
     """File name -> content of the binary layout: `each` training images a class, one test image."""
     if name == "cifar100":
-        fine, coarse = "\n".join(names.CIFAR100), "\n".join(names.SUPERCLASSES)
+        fine, coarse = "\n".join(CIFAR100), "\n".join(SUPERCLASSES)
         return {
             "train.bin": records(name, each),
             "test.bin": records(name, 1, seed=9),
@@ -39,7 +39,7 @@ def cifar_files(name: str, each: int = 1) -> dict[str, bytes]:
             "coarse_label_names.txt": f"{coarse}\n".encode(),
         }
     files = {f"data_batch_{i}.bin": records(name, each, seed=i) for i in range(1, 6)}
-    meta = ("\n".join(names.CIFAR10) + "\n\n").encode()
+    meta = ("\n".join(CIFAR10) + "\n\n").encode()
     return files | {"test_batch.bin": records(name, 1, seed=9), "batches.meta.txt": meta}
 
 

@@ -11,8 +11,8 @@ import forge
 import numpy as np
 import pytest
 
-from labkit import archives
-from labkit.archives import tar_members, zip_members
+from labkit.data import archives
+from labkit.data.archives import tar_members, zip_members
 from labkit.errors import DataError
 
 SIZES = {"set/a.bin": 1000, "set/b.bin": 10}

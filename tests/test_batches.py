@@ -6,7 +6,7 @@ import torch
 from labkit.data import augment
 from labkit.data.augment import AUGMENTS, Augment, unit
 from labkit.data.batches import batches
-from labkit.data.sets import Split
+from labkit.data.dataset import Split
 from labkit.errors import InputError
 
 N = 53

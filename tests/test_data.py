@@ -18,11 +18,12 @@ import torch
 from forge import FOLDERS, WNIDS
 
 from labkit import data, files
-from labkit.data import cifar, known, names, prepared, tiny_imagenet
+from labkit.data import catalogue, cifar, download, prepared, tiny_imagenet
+from labkit.data.classes import CIFAR100, SUPERCLASSES, TINY_IMAGENET
 from labkit.data.partitions import PARTITIONS
 from labkit.errors import DataError, InputError
 
-REAL = tuple(known.KNOWN)
+REAL = tuple(catalogue.CATALOGUE)
 
 
 @pytest.fixture
@@ -36,9 +37,11 @@ def place(home):
 def official(monkeypatch, name, path):
     """Let a forged archive or folder be the published one."""
     archive = dataclasses.replace(
-        known.KNOWN[name].archive, size=path.stat().st_size, md5=files.md5(path)
+        catalogue.CATALOGUE[name].archive, size=path.stat().st_size, md5=files.md5(path)
     )
-    monkeypatch.setitem(known.KNOWN, name, dataclasses.replace(known.KNOWN[name], archive=archive))
+    monkeypatch.setitem(
+        catalogue.CATALOGUE, name, dataclasses.replace(catalogue.CATALOGUE[name], archive=archive)
+    )
 
 
 def expected_cifar(name, files_):
@@ -113,7 +116,7 @@ def test_a_download_is_prepared_and_its_archive_removed(monkeypatch, place):
     source = forge.tiny_archive(place / "tiny.zip")
     official(monkeypatch, "tiny_imagenet", source)
 
-    def download(url, path, *, size, md5):
+    def fetch(url, path, *, size, md5):
         assert (url, size, md5) == (
             "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
             source.stat().st_size,
@@ -122,7 +125,7 @@ def test_a_download_is_prepared_and_its_archive_removed(monkeypatch, place):
         Path(path).parent.mkdir(parents=True)
         Path(path).write_bytes(source.read_bytes())
 
-    monkeypatch.setattr(data, "download", download)
+    monkeypatch.setattr(download, "fetch", fetch)
     got = data.load("tiny_imagenet")
     assert len(got.train) == len(got.test) == 200
     assert [p.name for p in data.data_home().iterdir()] == ["prepared"]
@@ -135,7 +138,7 @@ def test_without_network_and_copy_a_sentence_says_what_to_do(monkeypatch, name):
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    archive = known.KNOWN[name].archive
+    archive = catalogue.CATALOGUE[name].archive
     with pytest.raises(DataError) as error:
         data.load(name)
     path = data.data_home() / archive.file
@@ -346,7 +349,7 @@ def test_a_read_only_data_folder_is_explained(place, monkeypatch):
     monkeypatch.setattr(prepared, "write_atomic", refuse)
     with pytest.raises(DataError, match=r"cannot write .*Read-only.*; set LABKIT_DATA"):
         data.add("cifar10", place)
-    monkeypatch.setattr(data, "download", lambda *_, **__: refuse())
+    monkeypatch.setattr(download, "fetch", lambda *_, **__: refuse())
     with pytest.raises(DataError, match=r"cannot write .*; set LABKIT_DATA"):
         data.load("cifar100")
 
@@ -451,7 +454,7 @@ def test_the_card_is_json_and_says_how_many_images(place):
     card = data.add("cifar100", place).card()
     assert json.loads(json.dumps(card)) == card
     assert (card["train"], card["published_train"], card["complete"]) == (100, 50_000, False)
-    assert card["classes"] == list(names.CIFAR100)
+    assert card["classes"] == list(CIFAR100)
 
 
 def test_the_digest_tells_copies_apart(place):
@@ -480,20 +483,20 @@ def test_nothing_depends_on_the_hash_seed(place):
 
 
 def test_the_constants_are_the_published_ones():
-    assert known.KNOWN["cifar10"].archive.size == 170_052_171
+    assert catalogue.CATALOGUE["cifar10"].archive.size == 170_052_171
     assert cifar.BINARY["cifar10"].record * 10_000 == 30_730_000
-    assert len(names.CIFAR100) == 100
-    assert list(names.CIFAR100) == sorted(names.CIFAR100)
-    assert len(set(names.TINY_IMAGENET.values())) == len(names.TINY_IMAGENET) == 200
-    assert list(names.TINY_IMAGENET) == sorted(names.TINY_IMAGENET)
-    assert [len(members) for members in names.SUPERCLASSES.values()] == [5] * 20
+    assert len(CIFAR100) == 100
+    assert list(CIFAR100) == sorted(CIFAR100)
+    assert len(set(TINY_IMAGENET.values())) == len(TINY_IMAGENET) == 200
+    assert list(TINY_IMAGENET) == sorted(TINY_IMAGENET)
+    assert [len(members) for members in SUPERCLASSES.values()] == [5] * 20
 
 
 def test_partitions_cover_every_class_once():
     sizes = {name: [len(g) for g in groups.values()] for name, groups in PARTITIONS.items()}
     assert sizes == {"three": [20, 49, 31], "four": [27, 29, 31, 13]}
     for groups in PARTITIONS.values():
-        assert sorted(c for group in groups.values() for c in group) == list(names.CIFAR100)
+        assert sorted(c for group in groups.values() for c in group) == list(CIFAR100)
     three, four = PARTITIONS["three"].values(), PARTITIONS["four"].values()
     assert list(three)[2] == list(four)[2]
     assert "worm" in PARTITIONS["four"]["small objects and small animals"]

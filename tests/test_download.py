@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 
-from labkit import download as module
-from labkit.download import download
+from labkit.data import download as module
+from labkit.data.download import fetch
 from labkit.errors import DataError
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -54,7 +54,7 @@ def reply(body, length=None):
 
 def test_a_good_file_arrives(server, home):
     server.plan = [reply(CONTENT)]
-    download(URL, home / "new" / "set.tar.gz", size=len(CONTENT), md5=MD5)
+    fetch(URL, home / "new" / "set.tar.gz", size=len(CONTENT), md5=MD5)
     assert (home / "new" / "set.tar.gz").read_bytes() == CONTENT
     assert os.listdir(home / "new") == ["set.tar.gz"]
 
@@ -63,7 +63,7 @@ def test_a_good_file_arrives(server, home):
 def test_a_truncated_file_is_tried_three_times_then_refused(server, home):
     server.plan = [reply(CONTENT[:n], len(CONTENT)) for n in (1000, 0, 700_000)]
     with pytest.raises(DataError, match=r"ended after 700,000 of 1,048,576 bytes, 3 times"):
-        download(URL, home / "set", size=len(CONTENT), md5=MD5)
+        fetch(URL, home / "set", size=len(CONTENT), md5=MD5)
     assert server.pauses == list(module.PAUSES)
     assert os.listdir(home) == []
 
@@ -71,7 +71,7 @@ def test_a_truncated_file_is_tried_three_times_then_refused(server, home):
 @pytest.mark.faults(11)
 def test_a_truncated_file_is_fetched_again_from_zero(server, home):
     server.plan = [reply(CONTENT[:1000], len(CONTENT)), reply(CONTENT)]
-    download(URL, home / "set", size=len(CONTENT), md5=MD5)
+    fetch(URL, home / "set", size=len(CONTENT), md5=MD5)
     assert (home / "set").read_bytes() == CONTENT
     assert len(server.asked) == 2
 
@@ -83,7 +83,7 @@ def test_a_truncated_file_is_fetched_again_from_zero(server, home):
 def test_another_file_upstream_is_never_kept(server, home, body):
     server.plan = [reply(body)]
     with pytest.raises(DataError, match="the file upstream is not the one") as error:
-        download(URL, home / "set", size=len(CONTENT), md5=MD5)
+        fetch(URL, home / "set", size=len(CONTENT), md5=MD5)
     got = hashlib.md5(body[: len(CONTENT) + 1]).hexdigest()
     assert MD5 in str(error.value)
     assert got in str(error.value)
@@ -100,7 +100,7 @@ def test_a_full_disk_stops_a_download(server, home, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="it needs 1,048,576 bytes"):
-        download(URL, home / "set", size=len(CONTENT), md5=MD5)
+        fetch(URL, home / "set", size=len(CONTENT), md5=MD5)
     assert os.listdir(home) == []
 
 
@@ -119,7 +119,7 @@ def test_a_redirect_away_from_https_or_the_host_is_refused(target):
 @pytest.mark.parametrize("url", ["http://data.example/x", "ftp://data.example/x", "file:///x"])
 def test_only_https_is_opened(url, home):
     with pytest.raises(DataError, match="over https only"):
-        download(url, home / "set", size=1, md5="0")
+        fetch(url, home / "set", size=1, md5="0")
     assert os.listdir(home) == []
 
 
@@ -137,7 +137,7 @@ def test_without_network_the_answer_is_quick(home, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     started = time.perf_counter()
     with pytest.raises(DataError, match=r"cannot reach https://data.example/set.tar.gz: .*Name or"):
-        download(URL, home / "set", size=1, md5="0")
+        fetch(URL, home / "set", size=1, md5="0")
     assert time.perf_counter() - started < 2
     assert os.listdir(home) == []
 
@@ -148,6 +148,6 @@ def test_a_hanging_name_server_is_given_up(home, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: waited.wait(20))
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
     with pytest.raises(DataError, match=r"no answer in 0\.2 seconds"):
-        download(URL, home / "set", size=1, md5="0")
+        fetch(URL, home / "set", size=1, md5="0")
     waited.set()
     assert module.CONNECT_SECONDS < 5

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_records import values
 
 from labkit import records
-from labkit.archives import tar_members, zip_members
+from labkit.data.archives import tar_members, zip_members
 from labkit.errors import DataError, InputError, RecordError
 from labkit.notebooks import Notebook
 from labkit.parameters import PARAMETERS, check, declared

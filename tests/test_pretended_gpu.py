@@ -11,8 +11,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from labkit import hierarchy, models, train
 from labkit.data.augment import AUGMENTS
 from labkit.data.batches import batches
-from labkit.data.names import CIFAR100
-from labkit.data.sets import Split
+from labkit.data.classes import CIFAR100
+from labkit.data.dataset import Split
 from labkit.evaluate import predict
 from labkit.recipe import Recipe
 

@@ -22,7 +22,7 @@ LIBRARY = ROOT / "labkit"
 
 # Each module or package imports only what stands before it.
 ORDER = """
-    errors parameters progress files archives download device checkpoint recipe records data models
+    errors parameters progress files device checkpoint recipe records data models
     evaluate cost graph compare figures reports train hierarchy study freshness sweep bench
     bench_rows notebooks watch execute runner pages layertable gallery publish cli
 """.split()

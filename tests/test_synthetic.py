@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from labkit import data
-from labkit.data import known, synthetic
+from labkit.data import catalogue, synthetic
 from labkit.data.batches import batches
 
 NAMES = tuple(synthetic.SETS)
@@ -16,7 +16,7 @@ NAMES = tuple(synthetic.SETS)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stand_in_has_the_shape_of_the_real_set(name):
-    drawn, real = data.load(name), known.KNOWN[name.removeprefix("synthetic_")]
+    drawn, real = data.load(name), catalogue.CATALOGUE[name.removeprefix("synthetic_")]
     assert drawn.shape == (3, real.side, real.side)
     assert (drawn.classes, drawn.superclasses) == (real.classes, real.superclasses)
     assert (len(drawn.train), len(drawn.test)) == (10_000, 2_000)

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit.data import prepared, synthetic
-from labkit.data.known import KNOWN, Known
-from labkit.data.sets import Data, Split
-from labkit.download import download
+from labkit.data import download, prepared, synthetic
+from labkit.data.catalogue import CATALOGUE, Entry
+from labkit.data.dataset import Data, Split
 from labkit.errors import DataError, InputError, unknown
 
 __all__ = [
@@ -61,25 +60,25 @@ def load(name: str) -> Data:
     _check_name(name)
     if name in synthetic.SETS:
         return synthetic.draw(name)
-    known, home = KNOWN[name], data_home()
+    entry, home = CATALOGUE[name], data_home()
     if prepared.path_of(home, name).exists():
-        return prepared.load(known, home)
-    place = known.locate(home)
+        return prepared.load(entry, home)
+    place = entry.locate(home)
     if place is None:
-        return _fetch(known, home)
-    if place.name == known.archive.file and not known.archive.matches(place):
+        return _fetch(entry, home)
+    if place.name == entry.archive.file and not entry.archive.matches(place):
         raise DataError(
-            f"{place} is not the published file, which has {known.archive.size:,} bytes and MD5"
-            f" {known.archive.md5}; delete it, or if you made it yourself, add it:"
+            f"{place} is not the published file, which has {entry.archive.size:,} bytes and MD5"
+            f" {entry.archive.md5}; delete it, or if you made it yourself, add it:"
             f" labkit data add {name} {place}"
         )
-    return prepared.save(known.read(place), home)
+    return prepared.save(entry.read(place), home)
 
 
 def available(name: str) -> bool:
     """Whether `load(name)` would do without a download."""
     _check_name(name)
-    return name in synthetic.SETS or _state(KNOWN[name], data_home()) != "absent"
+    return name in synthetic.SETS or _state(CATALOGUE[name], data_home()) != "absent"
 
 
 def add(name: str, path: str | Path) -> Data:
@@ -93,15 +92,15 @@ def add(name: str, path: str | Path) -> Data:
     """
     _check_name(name)
     if name in synthetic.SETS:
-        raise InputError(f"{name} is built in; add one of {', '.join(KNOWN)}")
-    known, path = KNOWN[name], Path(path).expanduser()
+        raise InputError(f"{name} is built in; add one of {', '.join(CATALOGUE)}")
+    entry, path = CATALOGUE[name], Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; give the folder or the archive that holds {name}")
-    place = known.locate(path)
+    place = entry.locate(path)
     if place is None:
-        looked = ", ".join([*(layout.folder for layout in known.layouts), known.archive.file])
+        looked = ", ".join([*(layout.folder for layout in entry.layouts), entry.archive.file])
         raise DataError(f"{path} holds no {name}: it neither is nor has one of {looked}")
-    return prepared.save(known.read(place), data_home())
+    return prepared.save(entry.read(place), data_home())
 
 
 def verify() -> Iterator[str]:
@@ -111,12 +110,12 @@ def verify() -> Iterator[str]:
         DataError: after all lines, if one of them is damaged.
     """
     home, bad, lines = data_home(), [], 0
-    for name, known in KNOWN.items():
+    for name, entry in CATALOGUE.items():
         if not prepared.path_of(home, name).exists():
             continue
         lines += 1
         try:
-            data = prepared.load(known, home)
+            data = prepared.load(entry, home)
             whole = prepared.sha256_of(data) == data.sha256
             counts = f"{len(data.train):,} + {len(data.test):,} images, SHA-256 {data.sha256}"
             yield f"{name}: {counts}: {'ok' if whole else 'DAMAGED'}"
@@ -136,7 +135,9 @@ def listing() -> list[dict[str, Any]]:
     """A row for each data set: name, state (prepared, local, absent or built in), train, test,
     complete, source, bytes (of the prepared file or of the download). Unknown counts are 0."""
     home = data_home()
-    return [_row(KNOWN[name], home) if name in KNOWN else _built_in(name) for name in DATASETS]
+    return [
+        _row(CATALOGUE[name], home) if name in CATALOGUE else _built_in(name) for name in DATASETS
+    ]
 
 
 def _check_name(name: str) -> None:
@@ -144,42 +145,42 @@ def _check_name(name: str) -> None:
         raise InputError(unknown("data set", name, DATASETS))
 
 
-def _fetch(known: Known, home: Path) -> Data:
-    archive = known.archive
+def _fetch(entry: Entry, home: Path) -> Data:
+    archive = entry.archive
     path = home / archive.file
     try:
         with prepared.explain_read_only(path):
-            download(archive.url, path, size=archive.size, md5=archive.md5)
+            download.fetch(archive.url, path, size=archive.size, md5=archive.md5)
     except DataError as error:
         raise DataError(
-            f"{error}\n  {known.name} is not on this machine. By hand: download {archive.url}"
+            f"{error}\n  {entry.name} is not on this machine. By hand: download {archive.url}"
             f" ({archive.size:,} bytes, MD5 {archive.md5}) and put it at {path}."
-            f"\n  Or work on synthetic_{known.name}, which needs no download."
+            f"\n  Or work on synthetic_{entry.name}, which needs no download."
         ) from error
-    data = prepared.save(known.read(path), home)
+    data = prepared.save(entry.read(path), home)
     path.unlink(missing_ok=True)  # all of it is in the prepared file
     return data
 
 
-def _state(known: Known, home: Path) -> str:
-    if prepared.path_of(home, known.name).exists():
+def _state(entry: Entry, home: Path) -> str:
+    if prepared.path_of(home, entry.name).exists():
         return "prepared"
-    return "absent" if known.locate(home) is None else "local"
+    return "absent" if entry.locate(home) is None else "local"
 
 
-def _row(known: Known, home: Path) -> dict[str, Any]:
-    row = {"name": known.name, "state": _state(known, home), "train": 0, "test": 0}
-    row |= {"complete": False, "source": known.archive.url, "bytes": known.archive.size}
+def _row(entry: Entry, home: Path) -> dict[str, Any]:
+    row = {"name": entry.name, "state": _state(entry, home), "train": 0, "test": 0}
+    row |= {"complete": False, "source": entry.archive.url, "bytes": entry.archive.size}
     if row["state"] == "local":
-        row["source"] = str(known.locate(home))
+        row["source"] = str(entry.locate(home))
     if row["state"] != "prepared":
         return row
-    path = prepared.path_of(home, known.name)
+    path = prepared.path_of(home, entry.name)
     row["bytes"] = path.stat().st_size
     try:
         about = prepared.describe(path)
         counts = {"train": about["train"], "test": about["test"]}
-        complete = tuple(counts.values()) == known.published
+        complete = tuple(counts.values()) == entry.published
         return row | counts | {"complete": complete, "source": about["source"]}
     except (DataError, KeyError) as error:
         return row | {"state": "damaged", "source": str(error)}

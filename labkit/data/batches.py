@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from labkit.data.augment import AUGMENTS, passes, unit
-from labkit.data.sets import Split
+from labkit.data.dataset import Split
 from labkit.errors import InputError
 
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from labkit import files
-from labkit.archives import tar_members
-from labkit.data import names
-from labkit.data.sets import Split
+from labkit.data.archives import tar_members
+from labkit.data.classes import CIFAR10, CIFAR100
+from labkit.data.dataset import Split
 from labkit.errors import DataError
 
 PIXELS = 3 * 32 * 32
@@ -49,7 +49,7 @@ BINARY = {
         test={"test_batch.bin": 10_000},
         label_bytes=1,
         labels="batches.meta.txt",
-        classes=names.CIFAR10,
+        classes=CIFAR10,
     ),
     "cifar100": Binary(
         folder="cifar-100-binary",
@@ -57,7 +57,7 @@ BINARY = {
         test={"test.bin": 10_000},
         label_bytes=2,
         labels="fine_label_names.txt",
-        classes=names.CIFAR100,
+        classes=CIFAR100,
     ),
 }
 

@@ -13,8 +13,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from labkit.data.known import Known
-from labkit.data.sets import Data, Split, digest
+from labkit.data.catalogue import Entry
+from labkit.data.dataset import Data, Split, digest
 from labkit.errors import DataError
 from labkit.files import write_atomic
 
@@ -63,8 +63,8 @@ def explain_read_only(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load(known: Known, home: Path) -> Data:
-    """The prepared copy of a known set; its bytes are mapped, not read.
+def load(entry: Entry, home: Path) -> Data:
+    """The prepared copy of a set; its bytes are mapped, not read.
 
     Sizes, types and labels are checked, and the digest is the stored one: `labkit data verify`
     computes it anew.
@@ -72,7 +72,7 @@ def load(known: Known, home: Path) -> Data:
     Raises:
         DataError: the file is damaged or of another version.
     """
-    path = path_of(home, known.name)
+    path = path_of(home, entry.name)
     about = describe(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -80,8 +80,8 @@ def load(known: Known, home: Path) -> Data:
     except (safetensors.SafetensorError, OSError) as error:
         raise DataError(_damaged(path, error)) from error
     train, test = Split(*tensors[:2]), Split(*tensors[2:])
-    _check(path, about, known, train, test)
-    return known.data(train, test, about["source"], about["sha256"])
+    _check(path, about, entry, train, test)
+    return entry.data(train, test, about["source"], about["sha256"])
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def _tensors(data: Data) -> dict[str, torch.Tensor]:
     return dict(zip(TENSORS, tensors, strict=True))
 
 
-def _check(path: Path, about: dict[str, Any], known: Known, train: Split, test: Split) -> None:
-    shape, classes = (3, known.side, known.side), len(known.classes)
+def _check(path: Path, about: dict[str, Any], entry: Entry, train: Split, test: Split) -> None:
+    shape, classes = (3, entry.side, entry.side), len(entry.classes)
     for split, count in ((train, about.get("train")), (test, about.get("test"))):
         fits = (
             split.images.dtype == torch.uint8
@@ -121,7 +121,7 @@ def _check(path: Path, about: dict[str, Any], known: Known, train: Split, test: 
         if not fits:
             raise DataError(_damaged(path, "its images or labels have another shape or range"))
     names = (about.get("name"), tuple(about.get("classes", ())))
-    if names != (known.name, known.classes) or not isinstance(about.get("sha256"), str):
+    if names != (entry.name, entry.classes) or not isinstance(about.get("sha256"), str):
         raise DataError(_damaged(path, "it belongs to another data set"))
 
 

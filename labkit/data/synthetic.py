@@ -17,17 +17,17 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from labkit.data import names
-from labkit.data.sets import Data, Split, digest
+from labkit.data.classes import CIFAR10, CIFAR100, SUPERCLASSES, TINY_IMAGENET
+from labkit.data.dataset import Data, Split, digest
 
 SOURCE = "drawn by labkit (synthetic stand-in, not real images)"
 CHUNK = 256  # images drawn at a time, small enough to stay in the cache of a core
 
 # name -> (classes, superclasses, side, training images a class, test images a class)
 SETS = {
-    "synthetic_cifar10": (names.CIFAR10, None, 32, 1000, 200),
-    "synthetic_cifar100": (names.CIFAR100, names.SUPERCLASSES, 32, 100, 20),
-    "synthetic_tiny_imagenet": (tuple(names.TINY_IMAGENET.values()), None, 64, 50, 10),
+    "synthetic_cifar10": (CIFAR10, None, 32, 1000, 200),
+    "synthetic_cifar100": (CIFAR100, SUPERCLASSES, 32, 100, 20),
+    "synthetic_tiny_imagenet": (tuple(TINY_IMAGENET.values()), None, 64, 50, 10),
 }
 _ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 

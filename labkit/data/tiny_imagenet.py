@@ -22,9 +22,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from labkit.archives import zip_members
-from labkit.data import names
-from labkit.data.sets import Split
+from labkit.data.archives import zip_members
+from labkit.data.classes import TINY_IMAGENET
+from labkit.data.dataset import Split
 from labkit.errors import DataError
 
 FOLDER = "tiny-imagenet-200"
@@ -32,7 +32,7 @@ SIDE = 64
 LARGEST = 1 << 20  # bytes of one image file; the published ones have a few thousand
 SHOWN = 10  # faults that an error lists
 
-LABELS = {wnid: label for label, wnid in enumerate(names.TINY_IMAGENET)}
+LABELS = {wnid: label for label, wnid in enumerate(TINY_IMAGENET)}
 _IMAGE = re.compile(r"(train|val)/(?:([^/]+)/)?(?:images/)?([^/]+\.jpe?g)", re.IGNORECASE)
 _ANNOTATIONS = "val/val_annotations.txt"
 

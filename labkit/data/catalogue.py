@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from labkit import files
-from labkit.data import cifar, names, tiny_imagenet
-from labkit.data.sets import Data, Split, digest
+from labkit.data import cifar, tiny_imagenet
+from labkit.data.classes import SUPERCLASSES, TINY_IMAGENET
+from labkit.data.dataset import Data, Split, digest
 from labkit.errors import DataError
 
 Read = Callable[[Path], tuple[Split, Split]]
@@ -49,7 +50,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Known:
+class Entry:
     """A published data set."""
 
     name: str
@@ -131,9 +132,9 @@ class Known:
             )
 
 
-def _cifar(name: str, folder: str, python: str, **about: object) -> Known:
+def _cifar(name: str, folder: str, python: str, **about: object) -> Entry:
     binary = cifar.BINARY[name]
-    return Known(
+    return Entry(
         name=name,
         classes=binary.classes,
         side=32,
@@ -153,7 +154,7 @@ def _cifar(name: str, folder: str, python: str, **about: object) -> Known:
 
 # The means and standard deviations are those of the complete training sets; Tiny-ImageNet takes
 # ImageNet's, as report 001 does.
-KNOWN = {
+CATALOGUE = {
     "cifar10": _cifar(
         "cifar10",
         "cifar-10-batches-bin",
@@ -171,7 +172,7 @@ KNOWN = {
         "cifar100",
         "cifar-100-binary",
         "cifar-100-python",
-        superclasses=names.SUPERCLASSES,
+        superclasses=SUPERCLASSES,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
         archive=Archive(
@@ -180,9 +181,9 @@ KNOWN = {
             md5="03b5dce01913d631647c71ecec9e9cb8",
         ),
     ),
-    "tiny_imagenet": Known(
+    "tiny_imagenet": Entry(
         name="tiny_imagenet",
-        classes=tuple(names.TINY_IMAGENET.values()),
+        classes=tuple(TINY_IMAGENET.values()),
         superclasses=None,
         side=tiny_imagenet.SIDE,
         mean=(0.485, 0.456, 0.406),

@@ -24,7 +24,7 @@ PAUSES = (1.0, 4.0)  # seconds between two tries
 BLOCK = 1 << 20
 
 
-def download(url: str, path: str | Path, *, size: int, md5: str) -> None:
+def fetch(url: str, path: str | Path, *, size: int, md5: str) -> None:
     """Fetch an https address to `path`, which appears only when length and checksum are right.
 
     A broken transfer is tried three times, from zero. Never http, never another host, and no way
@@ -40,7 +40,7 @@ def download(url: str, path: str | Path, *, size: int, md5: str) -> None:
         temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             with explain_full(path, size):
-                got = _fetch(url, temporary, size)
+                got = _receive(url, temporary, size)
             if got == (size, md5):
                 os.replace(temporary, path)
                 return
@@ -101,7 +101,7 @@ def _connect(url: str) -> IO[bytes]:
     return reply
 
 
-def _fetch(url: str, temporary: Path, size: int) -> tuple[int, str]:
+def _receive(url: str, temporary: Path, size: int) -> tuple[int, str]:
     """Write what `url` sends, at most a byte more than `size`; its length and MD5."""
     total = hashlib.md5(usedforsecurity=False)
     length = 0
