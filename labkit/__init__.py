@@ -19,15 +19,14 @@ if TYPE_CHECKING:
     from labkit.data.batches import batches
     from labkit.data.partitions import PARTITIONS
     from labkit.errors import InputError
-    from labkit.evaluate import predict, score
-    from labkit.hierarchy import fit_hierarchy
     from labkit.models import MODELS, build, summary
     from labkit.parameters import parameters as checked_parameters
     from labkit.recipe import Hierarchy, Recipe
     from labkit.records import Record, recorded
     from labkit.reports import REPORTS
     from labkit.study import Report as report
-    from labkit.train import Run, fit
+    from labkit.train.evaluate import predict, score
+    from labkit.train.fit import Run, fit
 
 _HOME = {
     "AUGMENTS": "data.augment",
@@ -40,20 +39,19 @@ _HOME = {
     "REPORTS": "reports",
     "Recipe": "recipe",
     "Record": "records",
-    "Run": "train",
+    "Run": "train.fit",
     "Split": "data",
     "batches": "data.batches",
     "build": "models",
     "checked_parameters": "parameters",
     "compare": "",
     "figures": "",
-    "fit": "train",
-    "fit_hierarchy": "hierarchy",
+    "fit": "train.fit",
     "load": "data",
-    "predict": "evaluate",
+    "predict": "train.evaluate",
     "recorded": "records",
     "report": "study",
-    "score": "evaluate",
+    "score": "train.evaluate",
     "summary": "models",
 }
 _RENAMED = {"report": "Report", "checked_parameters": "parameters"}
@@ -77,7 +75,6 @@ __all__ = [
     "compare",
     "figures",
     "fit",
-    "fit_hierarchy",
     "load",
     "predict",
     "recorded",

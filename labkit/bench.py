@@ -5,7 +5,7 @@ that a machine that slows down slows them all:
 
 - `student`: a DataLoader with two workers, PIL transforms, fp32, a loss read every step; in a
   process of its own, where nothing that labkit sets for the whole process can help it;
-- `labkit`: `labkit.train.optimise`, as every record is made;
+- `labkit`: `labkit.train.loop.optimise`, as every record is made;
 - `bare`: one fixed batch through the same update, with no data behind it. Nothing can be faster;
 - `eager`, on a GPU: `bare` without the CUDA graph;
 - `deterministic`, on a GPU: `bare` with kernels that repeat their bits;
@@ -34,12 +34,14 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from labkit import cost, files, models, records, train
-from labkit.checkpoint import Checkpoint
+from labkit import files, models, records
 from labkit.data import Split
-from labkit.device import device_card, own_randomness, pick_device, reuse_memory, use_bf16
 from labkit.errors import InputError
 from labkit.recipe import Recipe
+from labkit.train import cost, loop
+from labkit.train.device import device_card, own_randomness, pick_device, reuse_memory, use_bf16
+from labkit.train.evaluate import IMAGENET, Numerics
+from labkit.train.folder import RunFolder
 
 # labkit's speed over theirs; Keras's depends on the network
 TARGETS = {"student": 3.0, "bare": 0.95}
@@ -278,20 +280,21 @@ def images_per_second(recipe: Recipe, split: Split, classes: int, bf16: bool) ->
     """How fast labkit trains a new network by a recipe: the rate of its last epoch."""
     reuse_memory()
     device = split.images.device
-    net = train.build(recipe, classes, split.images.shape[-1])
+    net = loop.build(recipe, classes, split.images.shape[-1])
     net.to(device, memory_format=torch.channels_last)
     empty = split.take(torch.zeros(0, dtype=torch.int64, device=device))
     with tempfile.TemporaryDirectory() as folder:
-        rows = train.optimise(
-            net, recipe, split, empty, normalise=train.IMAGENET,
-            checkpoint=Checkpoint(Path(folder), every=1e9), bf16=bf16, label=recipe.model,
+        rows = loop.optimise(
+            net, recipe, split, empty, numerics=Numerics(IMAGENET, bf16),
+            folder=RunFolder(Path(folder), every=1e9), label=recipe.model,
         )  # fmt: skip
     return rows[-1]["images"] / rows[-1]["train_seconds"]
 
 
 def _bare(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
     net, optimizer = _made(case, device)
-    return _fixed_batch(case, split, device, train.make_update(net, optimizer, case.recipe, bf16))
+    with loop.make_update(net, optimizer, case.recipe, bf16) as update:
+        return _fixed_batch(case, split, device, update)
 
 
 def _deterministic(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
@@ -303,7 +306,7 @@ def _eager(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
     net, optimizer = _made(case, device)
 
     def update(x: Tensor, y: Tensor, lr: float) -> Tensor:
-        return train.train_step(net, optimizer, x, y, lr, 0.0, bf16)
+        return loop.train_step(net, optimizer, x, y, lr, 0.0, bf16)
 
     return _fixed_batch(case, split, device, update)
 
@@ -335,12 +338,12 @@ class _Pictures(Dataset):
 
 def _students_loop(case: Case, images: int, device: torch.device) -> float:
     split = random_images(images, case.size, case.classes, torch.device("cpu"))
-    net = train.build(case.recipe, case.classes, case.size).to(device).train()
-    optimizer = train.make_optimizer(net, case.recipe)
+    net = loop.build(case.recipe, case.classes, case.size).to(device).train()
+    optimizer = loop.make_optimizer(net, case.recipe)
     tensor = [] if any(isinstance(t, transforms.ToTensor) for t in case.transform) else [
         transforms.ToTensor()
     ]  # fmt: skip
-    steps = [*case.transform, *tensor, transforms.Normalize(*train.IMAGENET)]
+    steps = [*case.transform, *tensor, transforms.Normalize(*IMAGENET)]
     pictures = _Pictures(split, transforms.Compose(steps))
     loader = DataLoader(
         pictures, case.batch, shuffle=True, num_workers=2, persistent_workers=True,
@@ -359,13 +362,13 @@ def _students_loop(case: Case, images: int, device: torch.device) -> float:
 
 
 def _net(case: Case, device: torch.device) -> nn.Module:
-    net = train.build(case.recipe, case.classes, case.size)
+    net = loop.build(case.recipe, case.classes, case.size)
     return net.to(device, memory_format=torch.channels_last)
 
 
 def _made(case: Case, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
     net = _net(case, device).train()
-    return net, train.make_optimizer(net, case.recipe)
+    return net, loop.make_optimizer(net, case.recipe)
 
 
 def _seconds(epoch: Callable[[], None], device: torch.device) -> float:

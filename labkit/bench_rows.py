@@ -1,7 +1,7 @@
 """How long each row of the reports takes at a preset, from a few timed steps of each network.
 
-The steps are those of `labkit.train.optimise` on random images of the row's shape; what is timed
-is training, without the scoring of validation and test images.
+The steps are those of `labkit.train.loop.optimise` on random images of the row's shape; what is
+timed is training, without the scoring of validation and test images.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 
-from labkit import bench, cost, records
-from labkit.data.augment import passes
+from labkit import bench, records
 from labkit.data.catalogue import CATALOGUE, Entry
-from labkit.device import device_card, own_randomness, pick_device, use_bf16
 from labkit.errors import InputError
-from labkit.graph import WARM_UP
 from labkit.recipe import Recipe
 from labkit.reports import PRESETS, REPORTS, Row, find_row, find_study
 from labkit.reports.rows import Study
+from labkit.train import cost
+from labkit.train.device import device_card, own_randomness, pick_device, use_bf16
+from labkit.train.graph import WARM_UP
 
 # all rows that the reports print, on one H200: labkit's own target and its hard ceiling
 MINUTES, CEILING = 20.0, 30.0
@@ -133,7 +133,7 @@ def _speed(
     guess = cost.seconds_per_image(net, device, bf16)
     # a GPU's graph is captured after a few steps, and must be there when the time counts
     least = 2 * WARM_UP if device.type == "cuda" else 1
-    steps = max(least, round(seconds / (guess * recipe.batch * len(passes(recipe.augment)))))
+    steps = max(least, round(seconds / (guess * recipe.batch * recipe.passes)))
     split = bench.random_images(steps * recipe.batch, data.side, classes, device)
     short = recipe.replace(
         dataset="random", epochs=2, validation=0, train_size=0, patience=0, watch_test=False,

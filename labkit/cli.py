@@ -194,11 +194,8 @@ def _layer_table(name: str, arguments: argparse.Namespace):
     known = models.MODELS.get(name)
     size = arguments.size or (known.size if known else 32)
     channels = arguments.channels or (1 if size == 28 else 3)
-    try:
-        with torch.device("meta"):
-            net = models.build(name, classes=arguments.classes, size=size, channels=channels)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    with torch.device("meta"):
+        net = models.build(name, classes=arguments.classes, size=size, channels=channels)
     return size, models.summary(net, (channels, size, size))
 
 
@@ -278,7 +275,7 @@ def make_book(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    from labkit.freshness import check_records
+    from labkit.book.stale import check_records
 
     code = check_records()
     if arguments.readme:

@@ -13,11 +13,11 @@ import pandas as pd
 from labkit import compare, parameters, records
 from labkit.notebooks import INJECTED_TAG, Notebook
 from labkit.parameters import PARAMETERS
-from labkit.progress import clock
 from labkit.records import Record
 from labkit.reports import REPORTS, Study
 from labkit.reports.hierarchical_cifar100 import RACES
 from labkit.study import shares
+from labkit.train.progress import clock
 
 SHORTEST_ALT = 30  # characters: less does not say what a figure shows
 

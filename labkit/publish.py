@@ -180,7 +180,7 @@ def _publish(sources: list[Path], build: Path, root: Path, allow_stale: bool) ->
 def _stale(found: list[records.Record]) -> dict[str, str]:
     if not found:
         return {}
-    from labkit.freshness import stale_records  # needs torch, and seconds: only for a new site
+    from labkit.book.stale import stale_records  # needs torch, and seconds: only for a new site
 
     return stale_records(found)
 

@@ -138,6 +138,21 @@ class Recipe:
         """16 hexadecimal digits that two recipes share only when they are equal."""
         return digest_of(self.to_json())
 
+    @property
+    def passes(self) -> int:
+        """How often an epoch shows each image: once under each pipeline that `augment` unites."""
+        return len(self.augment.split("+"))
+
+    def images_shown(self, images: int) -> int:
+        """How many images a run shows to all its networks, of a set of so many training images.
+
+        Early stopping is not foreseen. In a coarse-to-fine system the router sees every image, and
+        so do the fine models together.
+        """
+        shown = min(self.train_size or images, images - self.validation) * self.passes
+        h = self.hierarchy
+        return shown * (self.epochs + (h.epochs or self.epochs if h else 0))
+
     def lr_at(self, step: int, images: int) -> float:
         """The learning rate of 0-based `step` when an epoch shows `images` images.
 

@@ -169,13 +169,11 @@ def runs_home() -> Path:
 
 @functools.cache
 def code_digests() -> dict[str, str]:
-    """SHA-256 of every source that decides numbers, by name; text and figures do not."""
-    names = ["recipe.py", "device.py", "train.py", "graph.py", "evaluate.py", "hierarchy.py"]
-    paths = [PACKAGE / name for name in names]
-    paths += sorted((PACKAGE / "data").glob("*.py")) + sorted((PACKAGE / "models").glob("*.py"))
-    return {
-        path.relative_to(PACKAGE).as_posix(): files.sha256(path) for path in paths if path.exists()
-    }
+    """SHA-256 of every source that decides numbers: the recipe, data/, models/ and train/."""
+    paths = [PACKAGE / "recipe.py"]
+    for folder in ("data", "models", "train"):
+        paths += sorted((PACKAGE / folder).glob("*.py"))
+    return {path.relative_to(PACKAGE).as_posix(): files.sha256(path) for path in paths}
 
 
 def run_key(recipe: Recipe, data_sha256: str) -> str:

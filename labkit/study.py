@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from labkit import compare, cost, device, hierarchy, parameters, records, train
+from labkit import compare, parameters, records
 from labkit.data import Data, Split, available, load
 from labkit.errors import InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.reports import Row, Study, find_row, find_study
-from labkit.train import Run
+from labkit.train import cost, device
+from labkit.train.fit import Run, fit
 
 CHANGED = "changed"  # what a record calls the full preset with a notebook's own epochs or images
 
@@ -130,7 +131,6 @@ class Report:
         recipe = self.recipe(row, seed)
         if self.preset != "smoke":  # whose runs are too short for it
             device.release_memory()  # so that none is kept which would count in this run's peak
-        fit = hierarchy.fit_hierarchy if recipe.hierarchy else train.fit
         return fit(
             recipe,
             self.data,
@@ -148,7 +148,7 @@ class Report:
 
     def test(self, row: str) -> Split:
         """The test images that the row's records were scored on, in the order of predictions."""
-        return train.test_split(self.recipe(row), self.data)
+        return self.data.test_subset(self.recipe(row).test_size)
 
     def table(self) -> pd.DataFrame:
         """published | recorded at full | this run | gap | source, for every row of the report."""
@@ -190,7 +190,8 @@ def shares(study: Study, found: Mapping[str, list[Record]]) -> dict[str, float]:
     full = {row.id: row.full for row in study.rows}
     first = {row: records[0] for row, records in found.items() if records}
     return {
-        row: cost.share(record, full[row])
+        row: sum(e["images"] for e in record["rows"])
+        / full[row].images_shown(record["data"]["published_train"])
         for row, record in first.items()
         if not record["data"]["synthetic"]
     }

@@ -15,8 +15,6 @@ from pathlib import Path
 import torch
 
 from labkit import records
-from labkit.cost import Cost, estimate
-from labkit.device import TOGETHER, pick_device
 from labkit.errors import (
     DataError,
     DeviceError,
@@ -25,13 +23,15 @@ from labkit.errors import (
     RecordError,
     TrainingError,
 )
-from labkit.freshness import stamp
-from labkit.hierarchy import router_recipe
-from labkit.progress import clock
 from labkit.recipe import Recipe
 from labkit.reports import REPORTS, find_row, find_study
 from labkit.reports.rows import Row
 from labkit.study import Report
+from labkit.train.cost import Cost, estimate
+from labkit.train.device import TOGETHER, pick_device
+from labkit.train.fingerprint import stamp
+from labkit.train.progress import clock
+from labkit.train.system import router_recipe
 
 
 @dataclass(frozen=True)

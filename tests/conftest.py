@@ -5,6 +5,9 @@ import socket
 
 import pytest
 import torch
+from helpers import SYSTEM, TINY
+
+import labkit as lk
 
 torch.set_num_threads(1)  # bit-equality between runs needs a fixed thread count
 
@@ -31,6 +34,24 @@ def home(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LABKIT_DATA", str(folder / "data"))
     monkeypatch.setenv("LABKIT_RUNS", str(folder / "runs"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory):
+    """One uninterrupted run that others are held against."""
+    yield from _finished(TINY, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def system_reference(tmp_path_factory):
+    """One uninterrupted system that others are held against."""
+    yield from _finished(SYSTEM, tmp_path_factory)
+
+
+def _finished(recipe, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("reference")))
+        yield lk.fit(recipe, device="cpu")
 
 
 def pytest_collection_modifyitems(items):

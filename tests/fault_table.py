@@ -59,7 +59,7 @@ class Proof(NamedTuple):
 def proofs() -> dict[int, list[Proof]]:
     """The tests of each row, in the order of their files."""
     found: dict[int, list[Proof]] = {}
-    for path in sorted(TESTS.glob("test_*.py")):
+    for path in sorted(TESTS.rglob("test_*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 marks = " ".join(ast.unparse(mark) for mark in node.decorator_list)

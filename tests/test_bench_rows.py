@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from labkit import bench, bench_rows, cli, cost, pages
+from labkit import bench, bench_rows, cli, pages
 from labkit.errors import InputError
 from labkit.recipe import Hierarchy
 from labkit.reports import REPORTS, find_row
+from labkit.train import cost
 
 
 def test_rows_are_timed_from_steps_of_their_networks(tmp_path, monkeypatch, capsys):

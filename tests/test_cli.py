@@ -12,7 +12,8 @@ import psutil
 import pytest
 import torch
 
-from labkit import cli, records, train
+from labkit import cli, records
+from labkit.train import loop
 
 
 def run(*arguments):
@@ -147,7 +148,7 @@ def test_a_sweep_ends_when_the_gpu_has_failed(home, monkeypatch, capsys):
         tried.append(1)
         raise RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR")
 
-    monkeypatch.setattr(train, "train_step", fail)
+    monkeypatch.setattr(loop, "train_step", fail)
     assert run("sweep", "002-M1", "002-V1", "--preset", "smoke", "--out", home / "out") == 1
     assert len(tried) == 1
     assert "the GPU failed: cuDNN error" in capsys.readouterr().err
@@ -155,7 +156,7 @@ def test_a_sweep_ends_when_the_gpu_has_failed(home, monkeypatch, capsys):
 
 def test_a_row_that_nobody_foresaw_to_fail_does_not_stop_the_sweep(home, monkeypatch, capsys):
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
-    step, tried = train.train_step, []
+    step, tried = loop.train_step, []
 
     def fail_first(*arguments):
         tried.append(1)
@@ -163,7 +164,7 @@ def test_a_row_that_nobody_foresaw_to_fail_does_not_stop_the_sweep(home, monkeyp
             raise RuntimeError("INTERNAL ASSERT FAILED")
         return step(*arguments)
 
-    monkeypatch.setattr(train, "train_step", fail_first)
+    monkeypatch.setattr(loop, "train_step", fail_first)
     sweep = ("sweep", "002-M1", "002-V1", "--preset", "smoke", "--epochs", 1)
     assert run(*sweep, "--out", home / "out") == 1
     assert [record["row"] for record in records.recorded(folder=home / "out")] == ["002-V1"]

@@ -13,19 +13,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import fault_table
 import pytest
 import torch
-from test_train import NORMALISED, TINY, reference, timeless, weights  # noqa: F401
+from helpers import NORMALISED, TINY, timeless, weights
 
 import labkit as lk
-from labkit import checkpoint, cli, freshness, records, train
-from labkit.checkpoint import Checkpoint
+from labkit import cli, records
+from labkit.book import stale
 from labkit.errors import DataError, DeviceError, OutOfTimeError, TrainingError
-from labkit.graph import CaptureError
+from labkit.train import fingerprint, loop
+from labkit.train.fit import Run
+from labkit.train.folder import RunFolder
+from labkit.train.graph import CaptureError
 
 ROOT = Path(__file__).parents[1]
 SHORT = TINY.replace(epochs=1)
@@ -63,12 +67,12 @@ def wait_for(child, word):
 
 
 def folder_of(recipe):
-    return train.run_folder(recipe, lk.load(recipe.dataset))
+    return RunFolder.of(recipe, lk.load(recipe.dataset)).path
 
 
 def after(count, do, monkeypatch):
     """Let `do` take the place of training step `count`."""
-    step, calls = train.train_step, []
+    step, calls = loop.train_step, []
 
     def counted(*arguments):
         calls.append(None)
@@ -76,13 +80,13 @@ def after(count, do, monkeypatch):
             do()
         return step(*arguments)
 
-    monkeypatch.setattr(train, "train_step", counted)
+    monkeypatch.setattr(loop, "train_step", counted)
 
 
 WRITING = """
 import os, sys, time
-from test_train import TINY
-from labkit import train
+from helpers import TINY
+import labkit as lk
 replace = os.replace
 def stop(source, target):
     if str(target).endswith("epoch-00002.pt"):
@@ -90,12 +94,12 @@ def stop(source, target):
         time.sleep(600)
     replace(source, target)
 os.replace = stop
-train.fit(TINY, device="cpu", checkpoint_every=0)
+lk.fit(TINY, device="cpu", checkpoint_every=0)
 """
 
 
 @pytest.mark.faults(2)
-def test_killed_while_a_checkpoint_is_written_the_one_before_it_stands(reference):  # noqa: F811
+def test_killed_while_a_checkpoint_is_written_the_one_before_it_stands(reference):
     child = start(WRITING, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")})
     wait_for(child, "writing")
     child.kill()
@@ -114,15 +118,17 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_it_stands(reference
 
 SLOW = """
 import time
-from labkit import records, train
-train.fit.__kwdefaults__["checkpoint_every"] = 0
-step = train.train_step
+from labkit import records
+from labkit.train import loop
+from labkit.train.fit import fit
+fit.__kwdefaults__["checkpoint_every"] = 0
+step = loop.train_step
 def slow(*arguments):
     if list(records.runs_home().glob("*/last.json")):  # in the second epoch
         print("waiting", flush=True)
         time.sleep(600)
     return step(*arguments)
-train.train_step = slow
+loop.train_step = slow
 """
 COMMAND = ["train", "002-M1", "--epochs", "3", "--train-size", "100"]
 
@@ -153,9 +159,9 @@ import sys, time, torch
 torch.set_num_threads(1)
 sys.path.insert(0, "tests")
 import labkit as lk
-from labkit import train
-from test_train import TINY
-plain = train.train_step
+from labkit.train import loop
+from helpers import TINY
+plain = loop.train_step
 {SLOW}
 torch.manual_seed(5)
 state = torch.get_rng_state()
@@ -164,9 +170,9 @@ STOP_HERE = 'lk.fit(TINY, device="cpu")'
 AGAIN = """
 assert torch.equal(torch.get_rng_state(), state)
 assert not torch.are_deterministic_algorithms_enabled()
-train.train_step = plain
+loop.train_step = plain
 run = lk.fit(TINY, device="cpu")
-print(run.record["resumed"], run.folder.name)
+print(run.record["resumed"], run.folder.path.name)
 """
 
 
@@ -181,7 +187,7 @@ def ask(client, code):
 
 @pytest.mark.faults(7)
 @pytest.mark.slow
-def test_the_stop_button_of_jupyterlab_keeps_kernel_and_checkpoint(reference, home, monkeypatch):  # noqa: F811
+def test_the_stop_button_of_jupyterlab_keeps_kernel_and_checkpoint(reference, home, monkeypatch):
     from jupyter_client.manager import KernelManager
 
     monkeypatch.setenv("IPYTHONDIR", str(home / "ipython"))
@@ -207,7 +213,7 @@ def test_the_stop_button_of_jupyterlab_keeps_kernel_and_checkpoint(reference, ho
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    finished = train.Run(records.read(folder / "record.json"), folder)
+    finished = Run(records.read(folder / "record.json"), RunFolder(folder))
     assert len(finished.record["rows"]) == TINY.epochs
     assert timeless(finished.record) == timeless(reference.record)
     assert weights(finished) == weights(reference)
@@ -235,7 +241,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_keeps_the_last_checkpoint(monkey
 def test_a_run_folder_that_cannot_be_written_is_refused_before_training(home, monkeypatch, capsys):
     (home / "file").write_bytes(b"")
     monkeypatch.setenv("LABKIT_RUNS", str(home / "file"))
-    monkeypatch.setattr(train, "optimise", lambda *a, **k: pytest.fail("it trained"))
+    monkeypatch.setattr(loop, "optimise", lambda *a, **k: pytest.fail("it trained"))
     with pytest.raises(DataError, match=r"cannot write .*; set LABKIT_RUNS"):
         lk.fit(SHORT, device="cpu")
     assert cli.main(COMMAND) == 3
@@ -245,7 +251,7 @@ def test_a_run_folder_that_cannot_be_written_is_refused_before_training(home, mo
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setenv("LABKIT_RUNS", str(home / "runs"))
-    monkeypatch.setattr(checkpoint.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(DataError, match="Read-only file system; set LABKIT_RUNS"):
         lk.fit(SHORT, device="cpu")
 
@@ -293,41 +299,42 @@ def test_of_sixteen_processes_one_writes_the_record(home):
 
 
 TWIN = """
-from test_train import TINY
-from labkit import train
-step = train.train_step
+from helpers import TINY
+import labkit as lk
+from labkit.train import loop
+step = loop.train_step
 def tell(*arguments):
     print("step", flush=True)
     return step(*arguments)
-train.train_step = tell
-print(train.fit(TINY, device="cpu", checkpoint_every=0).record["checksum"])
+loop.train_step = tell
+print(lk.fit(TINY, device="cpu", checkpoint_every=0).record["checksum"])
 """
 
 
 @pytest.mark.faults(25)
-def test_two_processes_that_train_one_recipe_end_with_one_record(reference):  # noqa: F811
+def test_two_processes_that_train_one_recipe_end_with_one_record(reference):
     child = start(TWIN, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")})
     wait_for(child, "step")
     ours = lk.fit(TINY, device="cpu", checkpoint_every=0)
     theirs = child.communicate(timeout=120)[0].split()[-1]
     assert child.returncode == 0
-    assert records.read(ours.folder / "record.json")["checksum"] == theirs
+    assert records.read(ours.folder.path / "record.json")["checksum"] == theirs
     assert ours.record["checksum"] == theirs
     assert timeless(ours.record) == timeless(reference.record)
-    assert not list(ours.folder.glob(".*"))
+    assert not list(ours.folder.path.glob(".*"))
 
 
 @pytest.mark.faults(25)
 def test_a_run_that_comes_second_returns_the_first_ones_record(monkeypatch, capsys):
-    save, firsts = Checkpoint.save_weights, []
+    save, firsts = RunFolder.save_weights, []
 
     def overtaken(self, net):
         monkeypatch.undo()
-        monkeypatch.setenv("LABKIT_RUNS", str(self.folder.parent))
+        monkeypatch.setenv("LABKIT_RUNS", str(self.path.parent))
         firsts.append(lk.fit(SHORT, device="cpu"))
         save(self, net)
 
-    monkeypatch.setattr(Checkpoint, "save_weights", overtaken)
+    monkeypatch.setattr(RunFolder, "save_weights", overtaken)
     second = lk.fit(SHORT, device="cpu")
     assert dict(second.record) == dict(firsts[0].record)
     assert "already recorded" in capsys.readouterr().err
@@ -339,7 +346,7 @@ def test_a_record_goes_stale_by_what_code_does_not_by_how_it_reads(home, monkeyp
     assert cli.main(["sweep", "002-M1", "--preset", "smoke"]) == 0
     copy = home / "elsewhere" / "labkit"
     shutil.copytree(ROOT / "labkit", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("train.py", "recipe.py", "models/plain.py", "figures/curves.py"):
+    for name in ("train/loop.py", "recipe.py", "models/plain.py", "figures/curves.py"):
         source = (copy / name).read_text(encoding="utf-8")
         (copy / name).write_text(f"{source}\n\nMOVED = 1  # a refactor\n", encoding="utf-8")
     done = subprocess.run(
@@ -348,14 +355,14 @@ def test_a_record_goes_stale_by_what_code_does_not_by_how_it_reads(home, monkeyp
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("fresh")
 
-    optimizer = train.make_optimizer  # a changed trainer, and nothing else
-    monkeypatch.setattr(train, "make_optimizer", lambda net, r: optimizer(net, r.replace(lr=0.05)))
+    optimizer = loop.make_optimizer  # a changed trainer, and nothing else
+    monkeypatch.setattr(loop, "make_optimizer", lambda net, r: optimizer(net, r.replace(lr=0.05)))
     monkeypatch.setattr(
-        train, "train_step", lambda *a, step=train.train_step: step(*a[:4], 0.05, *a[5:])
+        loop, "train_step", lambda *a, step=loop.train_step: step(*a[:4], 0.05, *a[5:])
     )
-    freshness.try_start.cache_clear()
+    fingerprint.try_start.cache_clear()
     capsys.readouterr()
-    assert freshness.check_records() == 1
+    assert stale.check_records() == 1
     assert "today's code starts another training" in capsys.readouterr().out
 
 
@@ -382,7 +389,7 @@ def test_a_gpu_that_is_not_there_is_refused_by_every_entrance(capsys):
         CaptureError("the GPU failed: no CUDA graph of this step: out of luck"),
     ],
 )
-def test_a_gpu_that_fails_in_the_middle_is_a_failed_run_that_goes_on(reference, monkeypatch, error):  # noqa: F811
+def test_a_gpu_that_fails_in_the_middle_is_a_failed_run_that_goes_on(reference, monkeypatch, error):
     def fail():
         raise error
 
@@ -448,8 +455,8 @@ def test_links_and_another_working_directory_change_nothing(home, monkeypatch):
     monkeypatch.setenv("LABKIT_RUNS", f"{link.name}/runs")
     monkeypatch.chdir(home)
     again = lk.fit(SHORT, device="cpu")
-    assert (real / "runs" / again.folder.name / "record.json").is_file()
-    assert again.folder.name == whole.folder.name  # a digest, whatever the path
+    assert (real / "runs" / again.folder.path.name / "record.json").is_file()
+    assert again.folder.path.name == whole.folder.path.name  # a digest, whatever the path
     assert weights(again) == weights(whole)
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_train import timeless
+from helpers import timeless
 
 from labkit import notebooks, publish, records
 

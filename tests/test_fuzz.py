@@ -10,9 +10,9 @@ import tarfile
 import zipfile
 
 import pytest
+from helpers import record_values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_records import values
 
 from labkit import records
 from labkit.data.archives import tar_members, zip_members
@@ -79,14 +79,14 @@ def test_parameter_cells():
 
 @pytest.mark.faults(22)
 def test_recipes():
-    base = values()["recipe"]
+    base = record_values()["recipe"]
     changes = st.dictionaries(st.sampled_from(list(base)), JSON, min_size=1, max_size=2)
     assert fuzz(1200, changes, lambda new: Recipe.from_json(base | new), InputError) > 1150
 
 
 def resealed(changes):
     """A record with changed fields and a checksum that fits, as a careful hand would leave it."""
-    content = values(schema=records.SCHEMA, created=records.now()) | changes
+    content = record_values(schema=records.SCHEMA, created=records.now()) | changes
     try:
         content["checksum"] = records._checksum(content)
     except RecordError:
@@ -98,7 +98,7 @@ def resealed(changes):
 def test_record_files(home):
     home.mkdir(exist_ok=True)
     path = home / "record.json"
-    whole = json.dumps(dict(records.seal(values())))
+    whole = json.dumps(dict(records.seal(record_values())))
 
     def read(text):
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -111,8 +111,8 @@ def test_record_files(home):
         lambda pair: whole[: pair[0]] + pair[1] + whole[pair[0] + 1 :]
     )
     edited = st.dictionaries(names, JSON, min_size=1, max_size=2).map(resealed)
-    recipe = st.dictionaries(st.sampled_from(list(values()["recipe"])), JSON, min_size=1)
-    routed = recipe.map(lambda new: resealed({"recipe": values()["recipe"] | new}))
+    recipe = st.dictionaries(st.sampled_from(list(record_values()["recipe"])), JSON, min_size=1)
+    routed = recipe.map(lambda new: resealed({"recipe": record_values()["recipe"] | new}))
     anything = st.one_of(JSON.map(json.dumps), deep, cut, flip, edited, routed)
     assert fuzz(2000, anything, read, RecordError) > 1850
 

@@ -2,8 +2,9 @@ import pytest
 from torch import nn
 
 import labkit as lk
-from labkit import records, reports, train
+from labkit import records, reports
 from labkit.reports.own import OWN
+from labkit.train import loop
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +135,7 @@ def test_every_report_has_a_row_on_our_own_recipe(study):
     assert {name: getattr(recipe, name) for name in OWN} == {**OWN, "augment": recipe.augment}
     assert recipe.augment.startswith("crop_flip")
     assert (recipe.validation, recipe.patience, recipe.train_size) == (0, 0, 0)  # the last epoch
-    group = train.make_optimizer(nn.Linear(1, 1), recipe).param_groups[0]
+    group = loop.make_optimizer(nn.Linear(1, 1), recipe).param_groups[0]
     assert (group["nesterov"], group["momentum"], group["weight_decay"]) == (True, 0.9, 5e-4)
     for anchor in lk.compare.published(row.id).itertuples():
         assert (anchor.epochs, anchor.dataset) == (recipe.epochs, recipe.dataset)

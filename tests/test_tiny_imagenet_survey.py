@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from labkit.reports import tiny_imagenet_survey as survey
-from labkit.train import fit
+from labkit.train.fit import fit
 
 ROWS = {row.id: row.full for row in survey.STUDY.rows}
 # epochs counted from 0, as in the report's figures

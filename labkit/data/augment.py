@@ -26,24 +26,24 @@ AT_ONCE = 4096  # images that are prepared at once: what is made on the way take
 
 @dataclass(frozen=True)
 class Augment:
-    """A pipeline: what it does to an image alike every time, if anything, then what it draws anew.
+    """A pipeline: a random part, and before it a fixed one that changes an image alike every time.
 
     Called, it does both. Who shows the images for many epochs prepares all of them before.
     """
 
-    anew: Callable[[Tensor, Generator], Tensor]
-    once: Callable[[Tensor], Tensor] | None = None
+    random: Callable[[Tensor, Generator], Tensor]
+    fixed: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        return self.anew(self.prepare(images), generator)
+        return self.random(self.prepare(images), generator)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Any number of images [N, 3, H, W] as `anew` wants them: the same ones if all is drawn."""
-        if self.once is None:
+        """Images [N, 3, H, W] as `random` wants them: the same ones where nothing is fixed."""
+        if self.fixed is None:
             return images
         done = torch.empty_like(images)
         for part, out in zip(images.split(AT_ONCE), done.split(AT_ONCE), strict=True):
-            out.copy_(self.once(part))
+            out.copy_(self.fixed(part))
         return done
 
 
@@ -178,8 +178,8 @@ def cutout(images: Tensor, generator: Generator) -> Tensor:
     return torch.where(box, uniform(0, 1, size, 1, 1, 1), images)
 
 
-def passes(name: str) -> list[str]:
-    """The pipelines of an augmentation by name: "set1+set2" -> ["set1", "set2"].
+def pipelines(name: str) -> list[Augment]:
+    """The pipelines of an augmentation by name; "set1+set2" unites two.
 
     Raises:
         InputError: one of them does not exist.
@@ -188,7 +188,7 @@ def passes(name: str) -> list[str]:
     for part in names:
         if part not in AUGMENTS:
             raise InputError(unknown("augmentation", part, AUGMENTS))
-    return names
+    return [AUGMENTS[part] for part in names]
 
 
 def _flip(images: Tensor, generator: Generator, dim: int) -> Tensor:
@@ -266,7 +266,7 @@ AUGMENTS: dict[str, Augment] = {
     "crop_flip_cutout8": Augment(functools.partial(crop_flip_cutout, side=8)),
     "crop_flip_cutout16": Augment(functools.partial(crop_flip_cutout, side=16)),
     "rotate20_flip": Augment(rotate20_flip),
-    "set1": Augment(flip, once=zoom),
+    "set1": Augment(flip, fixed=zoom),
     "set2": Augment(set2),
     "flip_shift": Augment(flip_shift),
     "flip_shift_cutout": Augment(flip_shift_cutout),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
-from labkit.data.augment import AUGMENTS, passes, unit
+from labkit.data.augment import AUGMENTS, pipelines, unit
 from labkit.data.dataset import Split
 from labkit.errors import InputError
 
@@ -34,25 +34,24 @@ def batches(
     Raises:
         InputError: no such augmentation, no batch size, or no generator where one is needed.
     """
-    names = passes(augment)
-    pipelines = [AUGMENTS[name] for name in names]
+    augments = pipelines(augment)
     if batch < 1:
         raise InputError(f"batch is {batch}; it must be at least 1")
-    if generator is None and (shuffle or any(name != "none" for name in names)):
+    if generator is None and (shuffle or any(each is not AUGMENTS["none"] for each in augments)):
         raise InputError(
             "shuffling and augmenting draw random numbers:"
             " pass generator=torch.Generator().manual_seed(0), or shuffle=False and no augment"
         )
-    samples = len(split) * len(names)
+    samples = len(split) * len(augments)
     order = _order(samples, generator if shuffle else None, split.labels.device)
     count = samples // batch if drop_last else math.ceil(samples / batch)
     scale = _scale(normalise, split.images.device)
-    sources = [split.through(pipeline.prepare) for pipeline in pipelines]
-    groups = _groups(order, batch, len(split), len(names), count)
+    sources = [split.through(pipeline.prepare) for pipeline in augments]
+    groups = _groups(order, batch, len(split), len(augments), count)
     for parts in groups:
         images = [
-            unit(pipeline.anew(source.index_select(0, index), generator))
-            for pipeline, source, index in zip(pipelines, sources, parts, strict=True)
+            unit(pipeline.random(source.index_select(0, index), generator))
+            for pipeline, source, index in zip(augments, sources, parts, strict=True)
             if len(index)
         ]
         x = images[0] if len(images) == 1 else torch.cat(images)
@@ -72,22 +71,22 @@ def _order(samples: int, generator: Generator | None, device: torch.device) -> T
 
 
 def _groups(
-    order: Tensor, batch: int, n: int, pipelines: int, count: int
+    order: Tensor, batch: int, n: int, ways: int, count: int
 ) -> Iterator[tuple[Tensor, ...]]:
     """For each of `count` batches, the image indices that go through each pipeline.
 
     A sample s of `order` is image s % n under pipeline s // n. Within a batch the samples are
     grouped by pipeline; the sizes of the groups are read from the device once.
     """
-    if pipelines == 1:
+    if ways == 1:
         for step in range(count):
             yield (order[step * batch : (step + 1) * batch],)
         return
-    key = torch.arange(len(order), device=order.device) // batch * pipelines + order // n
-    sizes = torch.bincount(key, minlength=pipelines * math.ceil(len(order) / batch)).tolist()
+    key = torch.arange(len(order), device=order.device) // batch * ways + order // n
+    sizes = torch.bincount(key, minlength=ways * math.ceil(len(order) / batch)).tolist()
     parts = (order[key.argsort(stable=True)] % n).split(sizes)
     for step in range(count):
-        yield parts[step * pipelines : (step + 1) * pipelines]
+        yield parts[step * ways : (step + 1) * ways]
 
 
 def _scale(normalise: tuple | None, device: torch.device) -> tuple[Tensor, Tensor] | None:

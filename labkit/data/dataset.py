@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from labkit.errors import InputError
 
@@ -129,6 +130,20 @@ class Data:
             order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(seed))
             chosen &= (order < train_size)[labels].to(chosen.device)
         return self.train.take(chosen), self.train.take(rank < held)
+
+    def test_subset(self, size: int) -> Split:
+        """The test images, or the first class-balanced `size` of them; 0 gives all.
+
+        A `size` below the number of classes keeps one image of each of the first so many.
+        """
+        labels, classes = self.test.labels, len(self.classes)
+        if not size or size >= len(self.test):
+            return self.test
+        rank = F.one_hot(labels, classes).cumsum(0).gather(1, labels[:, None])[:, 0]  # from 1
+        chosen = rank <= max(1, size // classes)
+        if size < classes:
+            chosen &= labels < size
+        return self.test.take(chosen.nonzero()[:, 0])
 
     @staticmethod
     def _rank(labels: Tensor, counts: Tensor, seed: int) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from labkit.errors import unknown
+from labkit.errors import InputError, unknown
 from labkit.models import (
     attention,
     plain,
@@ -132,11 +132,11 @@ def build(
     own where it is left out; a net that ends in global pooling also takes other sizes.
 
     Raises:
-        ValueError: no such model or option (the message names the nearest), an option of the wrong
+        InputError: no such model or option (the message names the nearest), an option of the wrong
             type, or images that the model cannot take.
     """
     if name not in MODELS:
-        raise ValueError(unknown("model", name, list(MODELS)))
+        raise InputError(unknown("model", name, list(MODELS)))
     model = MODELS[name]
     size = model.size if size is None else size
     _check_options(name, model.options, options)
@@ -144,24 +144,27 @@ def build(
     known = inspect.signature(model.family).parameters
     images = {"size": size, "channels": channels}
     images = {key: value for key, value in images.items() if key in known}
-    return model.family(classes, **images, **model.fixed, **options)
+    try:
+        return model.family(classes, **images, **model.fixed, **options)
+    except ValueError as error:  # a model file knows no errors of labkit
+        raise InputError(str(error)) from error
 
 
 def _check_options(name: str, known: Mapping[str, type], options: Mapping[str, object]) -> None:
     for key, value in options.items():
         if key not in known:
-            raise ValueError(f"{name}: {unknown('option', key, list(known))}")
+            raise InputError(f"{name}: {unknown('option', key, list(known))}")
         allowed = (int, float) if known[key] is float else known[key]
         if not isinstance(value, allowed) or (isinstance(value, bool) and known[key] is not bool):
-            raise ValueError(f"{name}: option {key} is {value!r}; it must be {known[key].__name__}")
+            raise InputError(f"{name}: option {key} is {value!r}; it must be {known[key].__name__}")
 
 
 def _check_images(name: str, model: Model, size: int, channels: int) -> None:
     if size < model.smallest or size % model.multiple:
         steps = f", in steps of {model.multiple}" if model.multiple > 1 else ""
-        raise ValueError(
+        raise InputError(
             f"{name} takes images of {model.smallest}x{model.smallest} pixels or more{steps};"
             f" these have {size}x{size}"
         )
     if channels != 3 and "channels" not in inspect.signature(model.family).parameters:
-        raise ValueError(f"{name} takes images of 3 channels (torchvision's net); not {channels}")
+        raise InputError(f"{name} takes images of 3 channels (torchvision's net); not {channels}")

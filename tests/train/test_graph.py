@@ -1,20 +1,29 @@
 """A step replayed from a CUDA graph computes what the same step computes eagerly."""
 
-import contextlib
 import copy
 import functools
 import warnings
 
 import pytest
 import torch
+from helpers import Recorded, pretended_cuda
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from labkit import graph, models, train
-from labkit.device import own_randomness
+from labkit import models
 from labkit.recipe import Recipe
+from labkit.train import graph, loop
+from labkit.train.device import own_randomness
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(dataset="random", model="preresnet20", epochs=1, batch=32, lr=0.05)
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    with pretended_cuda(monkeypatch) as streams:
+        yield streams
+
+
 CASES = {
     "sgd": {"optimizer_options": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}},
     "adam": {"lr": 1e-3},
@@ -26,56 +35,12 @@ CASES = {
 
 def test_on_a_cpu_a_step_is_taken_eagerly():
     net = models.build("preresnet20", classes=10)
-    update = train.make_update(net, train.make_optimizer(net, RECIPE), RECIPE, bf16=False)
-    assert not isinstance(update, graph.Replay)
-    out = update(torch.rand(4, 3, 32, 32), torch.arange(4), 0.1)
-    assert out.tolist()[2] == 4
-
-
-class Stream:
-    def wait_stream(self, other):
-        pass
-
-
-class Recorded:
-    """A CUDA graph on a CPU: what is captured leaves no trace, and runs whenever it is replayed."""
-
-    taken = None  # the step, and where its result lies
-
-    def replay(self):
-        step, out = self.taken
-        out.copy_(step())
-
-
-@pytest.fixture
-def cuda(monkeypatch):
-    """CUDA's part of `Replay`, played by a CPU: the streams that became current, in order."""
-    streams = ["main"]
-
-    @contextlib.contextmanager
-    def capture(made, stream):
-        streams.append("side")
-        made.begin()
-        yield
-        made.end()
-        streams.pop()
-
-    replacements = {
-        "Stream": lambda device: Stream(),
-        "current_stream": lambda device: Stream(),
-        "stream": lambda stream: contextlib.nullcontext(),
-        "set_stream": lambda stream: streams.pop(),
-        "CUDAGraph": Recorded,
-        "graph": capture,
-        "get_sync_debug_mode": lambda: 0,
-        "set_sync_debug_mode": lambda mode: None,
-    }
-    for name, replacement in replacements.items():
-        monkeypatch.setattr(torch.cuda, name, replacement)
-    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
-    graph._side_stream.cache_clear()
-    yield streams
-    graph._side_stream.cache_clear()
+    with loop.make_update(net, loop.make_optimizer(net, RECIPE), RECIPE, bf16=False) as update:
+        assert not isinstance(update, graph.Replay)
+        out = update(torch.rand(4, 3, 32, 32), torch.arange(4), 0.1)
+        assert out.tolist()[2] == 4
+        assert all(p.grad is not None for p in net.parameters())
+    assert all(p.grad is None for p in net.parameters())
 
 
 class Sums:
@@ -167,31 +132,32 @@ def test_a_capture_that_breaks_is_an_error_and_leaves_its_stream(
 
 def test_a_gpu_can_be_asked_to_do_without_a_graph(monkeypatch):
     net = models.build("preresnet20", classes=10)
-    monkeypatch.setattr(train, "Replay", lambda update, device: pytest.fail("captured"))
+    monkeypatch.setattr(loop, "Replay", lambda update, device: pytest.fail("captured"))
     monkeypatch.setenv("LABKIT_GRAPH", "0")
     with FakeTensorMode():
         parameter = torch.nn.Parameter(torch.zeros(1, device="cuda:0"))
     monkeypatch.setattr(net, "parameters", lambda: iter([parameter]))
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-    assert callable(train.make_update(net, optimizer, RECIPE, bf16=False))
+    with loop.make_update(net, optimizer, RECIPE, bf16=False) as update:
+        assert callable(update)
 
 
 def steps(recipe, device, *, replayed, deterministic=True):
     """Ten batches, the last one smaller; the sums of each step, and the weights."""
     torch.manual_seed(0)
     with own_randomness(device, deterministic=deterministic):
-        net = train.build(recipe, 10, 32).to(device, memory_format=torch.channels_last).train()
-        optimizer = train.make_optimizer(net, recipe)
-        update = train.make_update(net, optimizer, recipe, bf16=False)
-        assert isinstance(update, graph.Replay)
-        update.failed = not replayed
-        torch.manual_seed(1)
-        sums = []
-        for step in range(10):
-            x = torch.rand(32 if step < 9 else 7, 3, 32, 32, device=device)
-            y = torch.randint(10, (len(x),), device=device)
-            sums.append(update(x, y, recipe.lr * (1 - step / 10)).tolist())
-        assert (update.graph is not None) == replayed
+        net = loop.build(recipe, 10, 32).to(device, memory_format=torch.channels_last).train()
+        optimizer = loop.make_optimizer(net, recipe)
+        with loop.make_update(net, optimizer, recipe, bf16=False) as update:
+            assert isinstance(update, graph.Replay)
+            update.failed = not replayed
+            torch.manual_seed(1)
+            sums = []
+            for step in range(10):
+                x = torch.rand(32 if step < 9 else 7, 3, 32, 32, device=device)
+                y = torch.randint(10, (len(x),), device=device)
+                sums.append(update(x, y, recipe.lr * (1 - step / 10)).tolist())
+            assert (update.graph is not None) == replayed
         return sums, [p.detach().clone() for p in net.parameters()]
 
 
@@ -237,16 +203,17 @@ def test_a_checkpoint_of_a_cpu_goes_on_on_a_gpu(optimizer):
     device = torch.device("cuda")
 
     def step(net, state=None):
-        optimizer = train.make_optimizer(net, recipe)
+        optimizer = loop.make_optimizer(net, recipe)
         if state:
             optimizer.load_state_dict(state)
-        update = train.make_update(net, optimizer, recipe, bf16=False)
         where = next(net.parameters()).device
         x = torch.linspace(0, 1, 32 * 3 * 32 * 32).view(32, 3, 32, 32).to(where)
-        sums = [update(x, torch.arange(32, device=where) % 10, recipe.lr).tolist() for _ in "12345"]
+        y = torch.arange(32, device=where) % 10
+        with loop.make_update(net, optimizer, recipe, bf16=False) as update:
+            sums = [update(x, y, recipe.lr).tolist() for _ in range(5)]
         return sums, optimizer.state_dict()
 
-    net = train.build(recipe, 10, 32).to(memory_format=torch.channels_last).train()
+    net = loop.build(recipe, 10, 32).to(memory_format=torch.channels_last).train()
     _, state = step(net)
     twin = copy.deepcopy(net).to(device, memory_format=torch.channels_last)
     expected, _ = step(net, state)

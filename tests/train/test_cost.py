@@ -9,11 +9,13 @@ import sys
 import pytest
 import torch
 
-from labkit import cost, device, models, train
+import labkit as lk
+from labkit import models
 from labkit.data import load
 from labkit.errors import TrainingError
-from labkit.hierarchy import class_groups
 from labkit.recipe import Hierarchy, Recipe
+from labkit.train import cost, device, loop
+from labkit.train.system import class_groups
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
@@ -21,7 +23,8 @@ RECIPE = Recipe(
 )
 MEASURE = """
 import json, sys, torch
-from labkit import cost, device, train
+from labkit.train import cost, device
+from labkit.train.fit import fit
 from labkit.data import load
 from labkit.recipe import Recipe
 
@@ -29,7 +32,7 @@ recipe = Recipe.from_json(json.loads(sys.argv[1]))
 data, target = load(recipe.dataset), device.pick_device(sys.argv[2])
 before = 0 if target.type == "cuda" else int(open("/proc/self/statm").read().split()[1]) * 4096
 estimate = cost.estimate(recipe, data, target).memory_mb
-run = train.fit(recipe, data, device=sys.argv[2], fresh=True)
+run = fit(recipe, data, device=sys.argv[2], fresh=True)
 print(json.dumps([before / 1e6 + estimate, run.record["peak_memory_mb"]]))
 """
 
@@ -105,7 +108,7 @@ def test_the_optimizer_and_the_batch_take_memory():
 
 
 def test_every_optimizer_has_its_states_counted():
-    assert set(cost.STATES) == set(train.OPTIMIZERS)
+    assert set(cost.STATES) == set(loop.OPTIMIZERS)
 
 
 @pytest.mark.parametrize("model", models.MODELS)
@@ -142,9 +145,9 @@ def test_the_peak_is_met_within_a_fifth_on_a_gpu(model):
 
 def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home):
     monkeypatch.setattr(cost, "free_memory", lambda device: 10.0)
-    monkeypatch.setattr(train, "optimise", None)  # nothing is trained
+    monkeypatch.setattr(loop, "optimise", None)  # nothing is trained
     with pytest.raises(TrainingError, match="needs about .* MB of memory and 10 MB are free"):
-        train.fit(RECIPE)
+        lk.fit(RECIPE)
     assert not list(home.rglob("record.json"))
 
 
@@ -163,7 +166,7 @@ def test_the_peak_of_a_run_is_its_own_and_not_that_of_the_one_before():
 
 REUSE = """
 import torch
-from labkit import device
+from labkit.train import device
 device.reuse_memory()
 torch.ones(100_000_000).sum()
 for _ in range(2):
@@ -182,7 +185,7 @@ def test_freed_memory_is_kept_for_the_next_step_until_it_is_released():
 
 
 CHILD = """
-from labkit import device
+from labkit.train import device
 print(device.peak_memory(device.torch.device("cpu")))
 """
 

@@ -60,7 +60,7 @@ def test_what_is_alike_in_every_epoch_is_done_once(monkeypatch):
     def roll(images, generator):
         return images + torch.randint(1, 100, (1,), generator=generator)
 
-    monkeypatch.setitem(AUGMENTS, "both", Augment(roll, once=invert))
+    monkeypatch.setitem(AUGMENTS, "both", Augment(roll, fixed=invert))
     monkeypatch.setattr(augment, "AT_ONCE", 20)
     images, numbers = split(), generator()
     epochs = [list(batches(images, 53, generator=numbers, augment="both")) for _ in range(2)]

@@ -5,39 +5,20 @@ import time
 
 import pytest
 import torch
+from helpers import SYSTEM, timeless, weights
 from hypothesis import given
 from hypothesis import strategies as st
 
 import labkit as lk
-from labkit import compare, figures, hierarchy, train
+from labkit import compare, figures
 from labkit.data.partitions import PARTITIONS
 from labkit.errors import OutOfTimeError
 from labkit.reports import find_row
+from labkit.train import evaluate, loop, system
+from labkit.train.evaluate import Numerics
+from labkit.train.folder import RunFolder
 
-TINY = lk.Recipe(
-    dataset="synthetic_cifar100",
-    model="mnist_net",
-    epochs=5,
-    batch=16,
-    optimizer="adam",
-    lr=1e-3,
-    train_size=600,
-    test_size=200,
-    hierarchy=lk.Hierarchy(groups="three", model="mnist_net", epochs=2),
-)
-TIMES = ("seconds", "train_seconds")
 CLASSES = lk.load("synthetic_cifar100").classes
-
-
-def timeless(record):
-    """The part of a record that must be equal, bit for bit, between two runs."""
-    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in record["rows"]]
-    names = ("digest", "test", "predictions", "labels", "parameters", "details")
-    return {name: record[name] for name in names} | {"rows": rows}
-
-
-def weights(run):
-    return (run.folder / "weights.safetensors").read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -45,19 +26,16 @@ def quiet(monkeypatch):
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """One uninterrupted system that the others are held against."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("reference")))
-        yield lk.fit_hierarchy(TINY, device="cpu")
+@pytest.fixture
+def reference(system_reference):
+    return system_reference
 
 
 @pytest.mark.parametrize("name", PARTITIONS)
 def test_a_partition_holds_every_class_once(name):
-    groups = hierarchy.class_groups(name, CLASSES)
+    groups = system.class_groups(name, CLASSES)
     assert sorted(torch.cat(groups).tolist()) == list(range(100))
-    of_class = hierarchy.group_of_class(groups)
+    of_class = system.group_of_class(groups)
     assert all((of_class[members] == g).all() for g, members in enumerate(groups))
     expected = {"three": [20, 49, 31], "four": [27, 29, 31, 13]}
     assert [len(members) for members in groups] == expected[name]
@@ -78,9 +56,9 @@ def outputs(draw):
 @given(outputs())
 def test_routing_keeps_probabilities_and_respects_the_groups(drawn):
     router, fine, groups = drawn
-    of_class = hierarchy.group_of_class(groups)
-    hard = hierarchy.route(router.argmax(1), fine, groups)
-    mixed = hierarchy.soft(router, fine, groups)
+    of_class = system.group_of_class(groups)
+    hard = system.route(router.argmax(1), fine, groups)
+    mixed = system.soft(router, fine, groups)
     for logits in (hard, mixed):
         assert torch.allclose(logits.exp().sum(1), torch.ones(8, dtype=torch.float64))
     assert (of_class[hard.argmax(1)] == router.argmax(1)).all()
@@ -93,12 +71,12 @@ def test_the_router_bounds_hard_routing_and_a_sure_router_leaves_nothing_to_mix(
     router, fine, groups = drawn
     numbers = torch.Generator().manual_seed(seed)
     labels = torch.randint(sum(map(len, groups)), (8,), generator=numbers)
-    told = hierarchy.explain(router, fine, groups, labels)
-    hard = hierarchy.route(router.argmax(1), fine, groups)
+    told = system.explain(router, fine, groups, labels)
+    hard = system.route(router.argmax(1), fine, groups)
     top1 = (hard.argmax(1) == labels).double().mean().item()
     assert top1 <= told["coarse_top1"] + 1e-12
     assert top1 <= told["oracle_top1"] + 1e-12
-    sure = hierarchy.explain(1e6 * router, fine, groups, labels)
+    sure = system.explain(1e6 * router, fine, groups, labels)
     assert sure["soft_top1"] == pytest.approx(top1)
 
 
@@ -108,15 +86,15 @@ def images(labels):
 
 def test_misrouted_images_get_labels_of_the_group_and_the_others_keep_theirs():
     labels = torch.tensor([7, 3, 9, 3, 0] * 20)
-    place = hierarchy.place_in_group(labels, torch.tensor([3, 7]))
+    place = system.place_in_group(labels, torch.tensor([3, 7]))
     assert place.tolist() == [1, 0, -1, 0, -1] * 20
-    for anew in (False, True):
-        at = hierarchy.relabel(images(place.tolist()), 2, anew=anew, seed=5)
+    for redraw in (False, True):
+        at = system.relabel(images(place.tolist()), 2, redraw=redraw, seed=5)
         first, second = at(0).labels, at(1).labels
         assert torch.equal(first, at(0).labels)
         assert torch.equal(first[place >= 0], place[place >= 0])
         assert set(first[place < 0].tolist()) == {0, 1}
-        assert torch.equal(first, second) is not anew
+        assert torch.equal(first, second) is not redraw
 
 
 def test_the_record_of_a_system(reference):
@@ -134,7 +112,7 @@ def test_the_record_of_a_system(reference):
     seen = [row["images"] for row in record["rows"] if row["epoch"] == 1]
     routed = [count for count in details["routed_train_images"] if count]
     assert seen == [600, *(count - (count % 16 == 1) for count in routed)]
-    of_class = hierarchy.group_of_class(hierarchy.class_groups("three", CLASSES))
+    of_class = system.group_of_class(system.class_groups("three", CLASSES))
     right = of_class[record.predictions.tolist()] == of_class[record.labels.tolist()]
     assert right.double().mean().item() == pytest.approx(details["coarse_top1"])
     each = [lk.build("mnist_net", classes=c) for c in (3, 20, 49, 31)]
@@ -142,8 +120,8 @@ def test_the_record_of_a_system(reference):
 
 
 def test_the_weights_are_those_that_were_scored(reference):
-    data = lk.load(TINY.dataset)
-    test = train.test_split(TINY, data)
+    data = lk.load(SYSTEM.dataset)
+    test = data.test_subset(SYSTEM.test_size)
     bf16 = reference.record["device"]["precision"] == "bf16"
     net = reference.net.to(memory_format=torch.channels_last)
     logits = lk.predict(net, test, normalise=(data.mean, data.std), bf16=bf16)
@@ -151,7 +129,7 @@ def test_the_weights_are_those_that_were_scored(reference):
     state = torch.get_rng_state()
     before = reference.untrained()
     assert torch.equal(torch.get_rng_state(), state)
-    router = train.build(hierarchy.router_recipe(TINY), 3, 32)
+    router = loop.build(system.router_recipe(SYSTEM), 3, 32)
     assert torch.equal(before.router.head[1].weight, router.head[1].weight)
     assert not torch.equal(before.router.head[1].weight, net.router.head[1].weight)
 
@@ -164,40 +142,40 @@ def test_a_system_stopped_after_every_epoch_ends_with_the_same_bits(
     stops, pieces = 0, None
     while pieces is None and stops < 20:
         with contextlib.suppress(OutOfTimeError):
-            pieces = lk.fit_hierarchy(TINY, device="cpu", deadline=time.monotonic() - 1)
+            pieces = lk.fit(SYSTEM, device="cpu", deadline=time.monotonic() - 1)
         stops += pieces is None
     parts = {row["part"] for row in pieces.record["rows"]}
     assert stops == 4 + len(parts) - 1  # four times in the router, once in each fine model
     assert pieces.record["resumed"] >= stops
     assert timeless(pieces.record) == timeless(reference.record)
     assert weights(pieces) == weights(reference)
-    left = sorted(path.name for path in pieces.folder.iterdir())
+    left = sorted(path.name for path in pieces.folder.path.iterdir())
     assert left == ["record.json", "weights.safetensors"]
 
 
 def test_a_system_is_recalled_under_the_labels_of_who_asks(monkeypatch):
     four = lk.Hierarchy(groups="four", model="mnist_net")
-    recipe = TINY.replace(epochs=1, train_size=100, hierarchy=four)
-    first = lk.fit_hierarchy(recipe, device="cpu", about={"row": "000-B2"})
-    monkeypatch.setattr(train, "optimise", lambda *a, **k: pytest.fail("trained again"))
-    again = lk.fit_hierarchy(recipe, device="cpu", about={"row": "000-C1"})
+    recipe = SYSTEM.replace(epochs=1, train_size=100, hierarchy=four)
+    first = lk.fit(recipe, device="cpu", about={"row": "000-B2"})
+    monkeypatch.setattr(loop, "optimise", lambda *a, **k: pytest.fail("trained again"))
+    again = lk.fit(recipe, device="cpu", about={"row": "000-C1"})
     assert again.record["row"] == "000-C1"
     assert timeless(again.record) == timeless(first.record)
     assert again.record["checksum"] != first.record["checksum"]
 
 
 def test_systems_with_equal_routers_train_one(reference, monkeypatch):
-    monkeypatch.setenv("LABKIT_RUNS", str(reference.folder.parent))
+    monkeypatch.setenv("LABKIT_RUNS", str(reference.folder.path.parent))
     first = reference
-    trained, optimise = [], train.optimise
+    trained, optimise = [], loop.optimise
 
     def counting(*arguments, label, **options):
         trained.append(label)
         return optimise(*arguments, label=label, **options)
 
-    monkeypatch.setattr(train, "optimise", counting)
+    monkeypatch.setattr(loop, "optimise", counting)
     dropping = lk.Hierarchy(groups="three", model="mnist_net", epochs=1, misrouted="drop")
-    second = lk.fit_hierarchy(TINY.replace(hierarchy=dropping), device="cpu")
+    second = lk.fit(SYSTEM.replace(hierarchy=dropping), device="cpu")
     assert trained
     assert all("fine model" in label for label in trained)
     assert second.record["rows"][:5] == first.record["rows"][:5]
@@ -208,49 +186,47 @@ def test_systems_with_equal_routers_train_one(reference, monkeypatch):
 
 
 def test_a_group_that_gets_no_image_keeps_its_first_weights(monkeypatch):
-    predict = hierarchy.predict
+    predict = evaluate.predict
 
     def one_sided(net, split, **options):
         logits = predict(net, split, **options)
         return logits - 1e3 * (torch.arange(3) > 0) if logits.shape[1] == 3 else logits
 
-    monkeypatch.setattr(hierarchy, "predict", one_sided)
-    recipe = TINY.replace(epochs=1, train_size=100, test_size=100)
-    record = lk.fit_hierarchy(recipe, device="cpu").record
+    monkeypatch.setattr(evaluate, "predict", one_sided)
+    recipe = SYSTEM.replace(epochs=1, train_size=100, test_size=100)
+    record = lk.fit(recipe, device="cpu").record
     assert record["details"]["routed_train_images"] == [100, 0, 0]
     assert {row["part"] for row in record["rows"]} == {"router", "fine0"}
 
 
 def test_no_fine_model_meets_a_batch_of_one():
     """torchvision's ResNet leaves one pixel of 32x32: normalising one image would fail."""
-    part = TINY.replace(hierarchy=None, model="resnet18_imagenet", batch=4, epochs=1)
-    checkpoint = train.Checkpoint(train.run_folder(part, lk.load(TINY.dataset)))
-    split = lk.load(TINY.dataset).train.take(torch.arange(5))
-    _, rows = hierarchy._fit_fine(
-        part, split, split.labels, checkpoint, misrouted="once", normalise=None, bf16=False,
-        label="", deadline=None,
+    part = SYSTEM.replace(hierarchy=None, model="resnet18_imagenet", batch=4, epochs=1)
+    folder = RunFolder.of(part, lk.load(SYSTEM.dataset))
+    split = lk.load(SYSTEM.dataset).train.take(torch.arange(5))
+    _, rows = system._fit_fine(
+        part, split, split.labels, folder,
+        misrouted="once", numerics=Numerics(), label="", deadline=None,
     )  # fmt: skip
     assert rows[0]["images"] == 4
 
 
 def test_fresh_trains_every_model_again(monkeypatch):
-    recipe = TINY.replace(epochs=1, train_size=100, test_size=100)
+    recipe = SYSTEM.replace(epochs=1, train_size=100, test_size=100)
     with pytest.raises(OutOfTimeError):
-        lk.fit_hierarchy(
-            recipe.replace(epochs=2), device="cpu", fresh=True, deadline=time.monotonic() - 1
-        )
+        lk.fit(recipe.replace(epochs=2), device="cpu", fresh=True, deadline=time.monotonic() - 1)
     trained = []
 
     def optimise(*arguments, label, **named):
         trained.append(label)
         return real(*arguments, label=label, **named)
 
-    real = train.optimise
-    monkeypatch.setattr(train, "optimise", optimise)
-    first = lk.fit_hierarchy(recipe, device="cpu")
+    real = loop.optimise
+    monkeypatch.setattr(loop, "optimise", optimise)
+    first = lk.fit(recipe, device="cpu")
     once = list(trained)  # a fine model without images is not trained
     assert once[0] == "system router"
-    again = lk.fit_hierarchy(recipe, device="cpu", fresh=True)
+    again = lk.fit(recipe, device="cpu", fresh=True)
     assert trained == 2 * once
     assert timeless(again.record) == timeless(first.record)
 
@@ -258,7 +234,6 @@ def test_fresh_trains_every_model_again(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"hierarchy": None}, "lk.fit"),
         ({"hierarchy": lk.Hierarchy(groups="five", model="mbn")}, "three, four"),
         ({"dataset": "synthetic_cifar10"}, "100 classes"),
         ({"validation": 100}, "validation is 100"),
@@ -267,9 +242,7 @@ def test_fresh_trains_every_model_again(monkeypatch):
 )
 def test_what_cannot_be_trained_is_refused(change, sentence):
     with pytest.raises(lk.InputError, match=sentence):
-        lk.fit_hierarchy(TINY.replace(**change), device="cpu")
-    with pytest.raises(lk.InputError, match="fit_hierarchy"):
-        lk.fit(TINY, device="cpu")
+        lk.fit(SYSTEM.replace(**change), device="cpu")
 
 
 def test_a_records_numbers_are_found_by_the_tables(reference):

@@ -7,7 +7,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import functional as V
 
 from labkit.data import augment
-from labkit.data.augment import AUGMENTS, passes
+from labkit.data.augment import AUGMENTS, pipelines
 from labkit.errors import InputError
 
 MANY = 1000
@@ -369,10 +369,10 @@ def test_flip_shift_cutout_is_one_after_the_other():
 
 
 def test_passes():
-    assert passes("set1+set2") == ["set1", "set2"]
-    assert passes("none") == ["none"]
+    assert pipelines("set1+set2") == ["set1", "set2"]
+    assert pipelines("none") == ["none"]
     with pytest.raises(InputError, match="no augmentation 'fliip'; did you mean flip"):
-        passes("set1+fliip")
+        pipelines("set1+fliip")
 
 
 @pytest.mark.gpu

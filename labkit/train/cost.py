@@ -10,10 +10,8 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,12 +19,11 @@ from torch.nn import functional as F
 
 from labkit import models
 from labkit.data import Data
-from labkit.data.augment import AUGMENTS, passes
+from labkit.data.augment import pipelines
 from labkit.data.partitions import PARTITIONS
-from labkit.device import use_bf16
-from labkit.errors import InputError
-from labkit.evaluate import BATCH
 from labkit.recipe import Recipe
+from labkit.train.device import use_bf16
+from labkit.train.evaluate import BATCH
 
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum
 STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
@@ -81,7 +78,7 @@ def parts(recipe: Recipe, images: int, classes: int) -> list[Part]:
     the images. Early stopping is not foreseen.
     """
     shown = min(recipe.train_size or images, images - recipe.validation)
-    shown *= len(passes(recipe.augment))
+    shown *= recipe.passes
     h = recipe.hierarchy
     if not h:
         return [Part(recipe.model, recipe.options, classes, recipe.epochs * shown)]
@@ -92,13 +89,6 @@ def parts(recipe: Recipe, images: int, classes: int) -> list[Part]:
         router,
         *(Part(h.model, h.options, n, round(epochs * shown * n / classes)) for n in groups),
     ]
-
-
-def share(record: Mapping[str, Any], full: Recipe) -> float:
-    """Which part of the budget `full` a record's run has had, counted in images shown."""
-    data = record["data"]
-    whole = sum(part.images for part in parts(full, data["published_train"], len(data["classes"])))
-    return sum(row["images"] for row in record["rows"]) / whole
 
 
 def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
@@ -153,11 +143,8 @@ def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Ne
     Raises:
         InputError: no such model or option.
     """
-    try:
-        with torch.device("meta"):
-            net = models.build(model, classes=classes, size=size, **json.loads(options))
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
+    with torch.device("meta"):
+        net = models.build(model, classes=classes, size=size, **json.loads(options))
     table = models.summary(net, (3, size, size))
     width = 2 if bf16 else 4
     few, more = (_kept(net.train(), n, size, width) for n in (2, 3))
@@ -224,7 +211,7 @@ def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float
 
 def _prepared(recipe: Recipe, data: Data) -> int:
     """Bytes of the training images that pipelines keep as they want them."""
-    kept = {name for name in passes(recipe.augment) if AUGMENTS[name].once}
+    kept = {pipeline for pipeline in pipelines(recipe.augment) if pipeline.fixed}
     shown = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
     return len(kept) * shown * data.train.images[0].nbytes
 

@@ -11,52 +11,20 @@ import time
 import pytest
 import safetensors.torch
 import torch
+from helpers import NORMALISED, TINY, timeless, weights
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import labkit as lk
-from labkit import cost, device, evaluate, files, train
-from labkit.checkpoint import Checkpoint
+from labkit import files
 from labkit.errors import OutOfTimeError, TrainingError
-from labkit.recipe import Recipe
-
-TINY = Recipe(
-    dataset="synthetic_cifar10",
-    model="mnist_net",
-    epochs=4,
-    batch=50,
-    optimizer="adam",
-    lr=1e-3,
-    augment="crop_flip",
-    train_size=200,
-    validation=100,
-    test_size=100,
-)
-TIMES = ("seconds", "train_seconds")
-
-
-def timeless(record):
-    """The part of a record that must be equal, bit for bit, between two runs."""
-    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in record["rows"]]
-    names = ("digest", "test", "predictions", "labels", "parameters", "best_test")
-    return {name: record[name] for name in names} | {"rows": rows}
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """One uninterrupted run that the others are held against."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_RUNS", str(tmp_path_factory.mktemp("reference")))
-        yield lk.fit(TINY, device="cpu")
-
-
-def weights(run):
-    return (run.folder / "weights.safetensors").read_bytes()
+from labkit.train import cost, device, evaluate, loop
+from labkit.train.folder import RunFolder
 
 
 @pytest.mark.faults(38)
 def test_the_same_recipe_gives_the_same_bits(reference):
     again = lk.fit(TINY, device="cpu")
-    assert again.folder != reference.folder
+    assert again.folder.path != reference.folder.path
     assert timeless(again.record) == timeless(reference.record)
     assert weights(again) == weights(reference)
     other = lk.fit(TINY.replace(seed=1), device="cpu")
@@ -86,7 +54,7 @@ def test_a_record_says_what_was_computed_from_what(reference):
 
 def test_the_weights_are_those_that_were_scored(reference):
     data = lk.load(TINY.dataset)
-    test = train.test_split(TINY, data)
+    test = data.test_subset(TINY.test_size)
     bf16 = reference.record["device"]["precision"] == "bf16"
     net = reference.net.to(memory_format=torch.channels_last)
     logits = lk.predict(net, test, normalise=(data.mean, data.std), bf16=bf16)
@@ -98,15 +66,10 @@ def test_a_runs_networks_leave_the_callers_randomness_alone(reference):
     state = torch.get_rng_state()
     trained, untrained = reference.net, reference.untrained()
     assert torch.equal(torch.get_rng_state(), state)
-    first = train.build(TINY, 10, 32).state_dict()
+    first = loop.build(TINY, 10, 32).state_dict()
     assert all(torch.equal(first[k], v) for k, v in untrained.state_dict().items())
     assert all(p.requires_grad and p.device.type == "cpu" for p in trained.parameters())
     assert not torch.equal(first["head.1.weight"], trained.state_dict()["head.1.weight"])
-
-
-NORMALISED = TINY.replace(
-    model="mbn", optimizer="rmsprop", epochs=2, batch=10, train_size=20, validation=0, test_size=10
-)
 
 
 @pytest.mark.faults(1)
@@ -121,25 +84,26 @@ def test_a_run_stopped_after_every_epoch_ends_with_the_same_bits(recipe, monkeyp
     assert pieces.record["resumed"] == recipe.epochs - 1
     assert timeless(pieces.record) == timeless(whole.record)
     assert weights(pieces) == weights(whole)
-    names = sorted(path.name for path in pieces.folder.iterdir())
+    names = sorted(path.name for path in pieces.folder.path.iterdir())
     assert names == ["record.json", "weights.safetensors"]
 
 
 CHILD = """
 import os, sys, torch
 torch.set_num_threads(1)
-from tests.test_train import TINY
-from labkit import train
-step = train.train_step
+from tests.helpers import TINY
+from labkit.train import loop
+from labkit.train.fit import fit
+step = loop.train_step
 def slow(*arguments):
     print("step", flush=True)
     return step(*arguments)
-train.train_step = slow
+loop.train_step = slow
 for _ in sys.stdin:  # a fork for each line: what takes long is to import torch
     child = os.fork()
     if not child:
         print("started", os.getpid(), flush=True)
-        train.fit(TINY, device="cpu", checkpoint_every=0)
+        fit(TINY, device="cpu", checkpoint_every=0)
         os._exit(0)
     print("ended", os.waitpid(child, 0)[1], flush=True)
 """
@@ -184,7 +148,7 @@ def test_killed_at_random_points_the_run_ends_with_the_same_bits(reference, home
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(reference, damage, capfd):
     with pytest.raises(OutOfTimeError):
         lk.fit(TINY, device="cpu", deadline=time.monotonic() - 1)
-    folder = train.run_folder(TINY, lk.load(TINY.dataset))
+    folder = RunFolder.of(TINY, lk.load(TINY.dataset)).path
     path = next(folder.glob("epoch-*.pt"))
     content = bytearray(path.read_bytes())
     if damage == "cut":
@@ -216,13 +180,13 @@ def test_a_checkpoint_runs_no_code(home):
     pointer = {"file": "epoch-00001.pt", "epoch": 1, "sha256": files.sha256(content)}
     files.write_atomic(folder / "last.json", json.dumps(pointer))
     with pytest.raises(Exception, match=r"[Ww]eights.only|Unsupported"):
-        Checkpoint(folder).restore(torch.nn.Linear(1, 1), None)
+        RunFolder(folder).restore(torch.nn.Linear(1, 1), None)
     assert not marker.exists()
 
 
 def test_a_finished_run_is_recalled_and_fresh_trains_again(reference, monkeypatch):
     first = lk.fit(TINY, device="cpu")
-    monkeypatch.setattr(train, "optimise", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "optimise", lambda *a, **k: pytest.fail("trained again"))
     assert dict(lk.fit(TINY, device="cpu").record) == dict(first.record)
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         lk.fit(TINY, device="cpu", fresh=True)
@@ -257,11 +221,11 @@ class Watched(TorchDispatchMode):
 def test_a_step_copies_no_number_to_the_device_and_reads_none_back(model):
     """Neither can be captured in a CUDA graph; on a CPU the operations are the same."""
     recipe = TINY.replace(model=model, optimizer="sgd")
-    net = train.build(recipe, 10, 32).train()
-    optimizer = train.make_optimizer(net, recipe)
+    net = loop.build(recipe, 10, 32).train()
+    optimizer = loop.make_optimizer(net, recipe)
     x, y = torch.rand(4, 3, 32, 32), torch.arange(4)
     with Watched() as operations:
-        train.train_step(net, optimizer, x, y, 0.1, 0.1, False)
+        loop.train_step(net, optimizer, x, y, 0.1, 0.1, False)
     assert "aten::convolution" in operations.seen
     assert not operations.seen & {"aten::lift_fresh", "aten::_local_scalar_dense"}
 
@@ -269,11 +233,11 @@ def test_a_step_copies_no_number_to_the_device_and_reads_none_back(model):
 def test_a_step_starts_without_the_gradients_of_one_that_failed():
     recipe = TINY.replace(model="preresnet20", optimizer="sgd")
     x, y = torch.rand(4, 3, 32, 32), torch.arange(4)
-    nets = [train.build(recipe, 10, 32).train() for _ in range(2)]
+    nets = [loop.build(recipe, 10, 32).train() for _ in range(2)]
     for p in nets[1].parameters():
         p.grad = torch.ones_like(p)
     for net in nets:
-        train.train_step(net, train.make_optimizer(net, recipe), x, y, 0.1, 0.0, False)
+        loop.train_step(net, loop.make_optimizer(net, recipe), x, y, 0.1, 0.0, False)
     for ours, theirs in zip(*(net.parameters() for net in nets), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -285,7 +249,7 @@ def test_what_has_no_deterministic_kernel_is_refused_in_words(monkeypatch):
             " you set 'torch.use_deterministic_algorithms(True)'. You can turn off determinism"
         )
 
-    monkeypatch.setattr(train, "train_step", refuse)
+    monkeypatch.setattr(loop, "train_step", refuse)
     with pytest.raises(lk.InputError, match=r"mnist_net cannot be .*leave deterministic=False"):
         lk.fit(TINY.replace(deterministic=True), device="cpu")
 
@@ -300,7 +264,7 @@ def test_the_test_set_is_scored_once_after_the_last_epoch(monkeypatch):
         seen.append(len(split))
         return predict(net, split, **options)
 
-    monkeypatch.setattr(train, "predict", counting)
+    monkeypatch.setattr(evaluate, "predict", counting)
     lk.fit(TINY.replace(validation=50, test_size=100), data, device="cpu")
     assert seen == [50] * 4 + [100]
 
@@ -322,7 +286,7 @@ def test_a_loss_that_is_not_finite_leaves_no_record(home):
     recipe = TINY.replace(optimizer="sgd", lr=1e6)
     with pytest.raises(TrainingError, match=r"not finite after epoch .*lower lr"):
         lk.fit(recipe, device="cpu")
-    folder = train.run_folder(recipe, lk.load(recipe.dataset))
+    folder = RunFolder.of(recipe, lk.load(recipe.dataset)).path
     assert not (folder / "record.json").exists()
 
 
@@ -331,7 +295,7 @@ def test_out_of_memory_is_a_sentence_and_frees_the_tensors(monkeypatch):
     def full(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(train, "train_step", full)
+    monkeypatch.setattr(loop, "train_step", full)
     with pytest.raises(TrainingError, match=r"batch 50.*smaller batch") as caught:
         lk.fit(TINY, device="cpu")
     assert caught.value.__context__.__traceback__ is None  # its frames would keep tensors alive
@@ -339,10 +303,10 @@ def test_out_of_memory_is_a_sentence_and_frees_the_tensors(monkeypatch):
 
 def test_early_stopping_watches_the_validation_loss():
     rows = [{"val_loss": loss} for loss in (3.0, 2.0, 2.5, 2.4)]
-    assert not train.stalled(rows, 0)
-    assert not train.stalled(rows, 3)
-    assert train.stalled(rows, 2)
-    assert not train.stalled(rows[:3], 2)
+    assert not loop.stalled(rows, 0)
+    assert not loop.stalled(rows, 3)
+    assert loop.stalled(rows, 2)
+    assert not loop.stalled(rows[:3], 2)
 
 
 @pytest.mark.faults(38)
@@ -363,7 +327,7 @@ def test_the_callers_randomness_is_given_back():
 
 def test_other_programs_read_the_weights():
     run = lk.fit(TINY.replace(epochs=1), device="cpu")
-    theirs = safetensors.torch.load_file(run.folder / "weights.safetensors")
+    theirs = safetensors.torch.load_file(run.folder.path / "weights.safetensors")
     ours = run.net.state_dict()
     assert theirs.keys() == ours.keys()
     for name, tensor in theirs.items():
@@ -379,7 +343,7 @@ def test_weights_of_every_type_and_order_are_kept(home):
         net.register_buffer(f"one{index}", torch.tensor(1, dtype=kind))
         many = torch.randn(2, 3, 4, 5).mul(9).to(kind).contiguous(memory_format=torch.channels_last)
         net.register_buffer(f"many{index}", many)
-    Checkpoint(home / "run").save_weights(net)
+    RunFolder(home / "run").save_weights(net)
     theirs = safetensors.torch.load_file(home / "run" / "weights.safetensors")
     assert theirs.keys() == net.state_dict().keys()
     for name, tensor in net.state_dict().items():
@@ -389,11 +353,11 @@ def test_weights_of_every_type_and_order_are_kept(home):
 
 def test_the_test_subset_is_class_balanced():
     data = lk.load("synthetic_cifar10")
-    labels = train.test_split(TINY, data).labels
+    labels = data.test_subset(TINY.test_size).labels
     assert torch.bincount(labels).tolist() == [10] * 10
-    few = train.test_split(TINY.replace(test_size=3), data).labels
+    few = data.test_subset(TINY.replace(test_size=3).test_size).labels
     assert torch.bincount(few).tolist() == [1, 1, 1]
-    assert len(train.test_split(TINY.replace(test_size=0), data)) == len(data.test)
+    assert len(data.test_subset(TINY.replace(test_size=0).test_size)) == len(data.test)
 
 
 @pytest.mark.parametrize(
@@ -437,9 +401,11 @@ def test_a_fresh_run_that_was_stopped_goes_on(monkeypatch):
 
 
 def test_memory_that_cannot_be_had_ends_a_run_in_a_sentence(monkeypatch):
-    monkeypatch.setattr(train, "make_update", lambda *a: lambda *b: torch.empty(10**15))
+    full = contextlib.nullcontext(lambda *step: torch.empty(10**15))
+    wrong = contextlib.nullcontext(lambda *step: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(loop, "make_update", lambda *a: full)
     with pytest.raises(TrainingError, match="out of memory on the cpu: mnist_net at batch"):
         lk.fit(TINY, device="cpu")
-    monkeypatch.setattr(train, "make_update", lambda *a: lambda *b: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(loop, "make_update", lambda *a: wrong)
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         lk.fit(TINY, device="cpu")

@@ -60,6 +60,10 @@ class Replay:
         self.replayed += len(x)
         return self.out
 
+    def close(self) -> None:
+        """Give the graph's memory back; let go of what lies there, such as gradients, before."""
+        self.graph = self.out = self.x = self.y = None
+
     def count(self) -> int:
         """How many images were trained on by replay since the last call of this."""
         self.replayed, count = 0, self.replayed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,15 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labkit import files, models, records, train
-from labkit.checkpoint import Checkpoint
-from labkit.data import Data, Split, load
+from labkit import files, models
+from labkit.data import Data, Split
 from labkit.data.partitions import PARTITIONS
-from labkit.device import derive, own_randomness, pick_device, use_bf16
-from labkit.errors import InputError
-from labkit.evaluate import predict, score
+from labkit.errors import InputError, unknown
 from labkit.recipe import Recipe
-from labkit.train import Run
+from labkit.train import loop
+from labkit.train.device import derive
+from labkit.train.evaluate import Numerics, Outcome, score
+from labkit.train.folder import RunFolder
+
+__all__ = [
+    "System",
+    "build_system",
+    "class_groups",
+    "coarse_data",
+    "explain",
+    "fine_recipe",
+    "fit_system",
+    "group_of_class",
+    "place_in_group",
+    "relabel",
+    "route",
+    "router_data",
+    "router_recipe",
+    "soft",
+]
 
 
 class System(nn.Module):
@@ -38,17 +53,12 @@ class System(nn.Module):
         return route(self.router(x).argmax(1), fine, self.groups)
 
 
-class SystemRun(Run):
-    """A finished coarse-to-fine system; `net` is its `System`."""
-
-    def untrained(self) -> System:
-        recipe, data = self.record.recipe, self.record["data"]
-        size, groups = data["size"], class_groups(recipe.hierarchy.groups, tuple(data["classes"]))
-        parts = [(router_recipe(recipe), len(groups))]
-        parts += [(fine_recipe(recipe, g), len(classes)) for g, classes in enumerate(groups)]
-        with own_randomness(torch.device("cpu"), deterministic=False):
-            router, *fine = (train.build(part, classes, size) for part, classes in parts)
-        return System(router, fine, groups)
+def build_system(recipe: Recipe, classes: tuple[str, ...], size: int) -> System:
+    """The router and the fine models with their initial weights, for images of `size` pixels."""
+    groups = class_groups(recipe.hierarchy.groups, classes)
+    router = loop.build(router_recipe(recipe), len(groups), size)
+    fine = [loop.build(fine_recipe(recipe, g), len(group), size) for g, group in enumerate(groups)]
+    return System(router, fine, groups)
 
 
 def route(group: Tensor, fine: list[Tensor], groups: list[Tensor]) -> Tensor:
@@ -84,7 +94,7 @@ def class_groups(name: str, classes: tuple[str, ...]) -> list[Tensor]:
         InputError: no such partition, or it does not divide these classes.
     """
     if name not in PARTITIONS:
-        raise InputError(f"no partition {name!r}; known: {', '.join(PARTITIONS)}")
+        raise InputError(unknown("partition", name, PARTITIONS))
     number = {label: index for index, label in enumerate(classes)}
     groups = PARTITIONS[name].values()
     if sorted(label for members in groups for label in members) != sorted(classes):
@@ -96,95 +106,83 @@ def class_groups(name: str, classes: tuple[str, ...]) -> list[Tensor]:
     return [torch.tensor([number[c] for c in members], device="cpu") for members in groups]
 
 
-def fit_hierarchy(
-    recipe: Recipe,
-    data: Data | None = None,
-    *,
-    device: str = "auto",
-    fresh: bool = False,
-    about: Mapping[str, str] = {},
-    deadline: float | None = None,
-    checkpoint_every: float = 10.0,
-) -> SystemRun:
-    """Train a coarse-to-fine system, or recall it; arguments and errors as `lk.fit`.
+def router_data(recipe: Recipe, data: Data) -> Data:
+    """What the router trains on: the images that the system keeps, labelled with their groups.
 
-    The router is a run of its own, which all systems with the same router share. The record's
-    test scores are those of hard routing; its loss is None, because a misrouted image has
-    probability 0. `details` adds what explains them (see `explain`), and the multiply-adds of an
-    image, which passes the router and one fine model. `seconds` are those of all models, the
-    router's from the run that trained it. A stopped system goes on inside the model where it
-    stopped.
+    Raises:
+        InputError: as `class_groups`, or the recipe asks for what a system cannot do.
     """
-    _check(recipe)
-    target = pick_device(device)
-    data = data or load(recipe.dataset)
-    folder = train.run_folder(recipe, data)
-    finished = (folder / "record.json").exists()
-    if finished and not fresh:
-        return SystemRun(train.recall(folder, about), folder)
-    groups = class_groups(recipe.hierarchy.groups, data.classes)
-    label = about.get("row") or "system"
-    bf16 = use_bf16(recipe.precision, target)
-    limits = {"deadline": deadline, "checkpoint_every": checkpoint_every}
-    small = _subset(recipe, data)
-    router = train.fit(
-        router_recipe(recipe), coarse_data(small, recipe.hierarchy.groups), device=device,
-        fresh=finished, about={"row": f"{label} router"}, **limits,
-    )  # fmt: skip
-    judge = functools.partial(predict, normalise=train.statistics(recipe, data), bf16=bf16)
-    with (
-        train.watch_device(recipe, data, target),
-        own_randomness(target, deterministic=recipe.deterministic),
-    ):
-        if finished:  # and wanted fresh: with its router, which has just been trained again
-            Checkpoint(folder).clear()
-        images, test = small.train.to(target), small.test.to(target)
-        net = router.net.to(target, memory_format=torch.channels_last)
-        routed = judge(net, images).argmax(1)
-        fine, rows, resumed = [], router.record["rows"], router.record["resumed"]
-        rows = [row | {"part": "router"} for row in rows]
-        for g, classes in enumerate(groups):
-            expert_recipe = fine_recipe(recipe, g)
-            checkpoint = Checkpoint(
-                folder / f"fine{g}", every=checkpoint_every, recipe=expert_recipe.to_json()
+    for name in ("validation", "watch_test", "score_train"):
+        if value := getattr(recipe, name):
+            raise InputError(
+                f"{name} is {value!r}, but the models of a coarse-to-fine system are trained to"
+                f" their last epoch and scored together; leave {name} out"
             )
-            expert, more = _fit_fine(
-                expert_recipe, images.take(routed == g), classes.to(target), checkpoint,
-                misrouted=recipe.hierarchy.misrouted, normalise=train.statistics(recipe, data),
-                bf16=bf16, label=f"{label} fine model {g + 1} of {len(groups)}", deadline=deadline,
-            )  # fmt: skip
-            fine.append(expert)
-            rows += [row | {"part": f"fine{g}"} for row in more]
-            resumed += checkpoint.resumed
-        outputs = judge(net, test), [judge(expert, test).log_softmax(1) for expert in fine]
-    logits = route(outputs[0].argmax(1), outputs[1], groups)
-    system = System(net, fine, groups)
-    described = train.describe(recipe, data, rows, target, bf16, about)
-    peak = max(described["peak_memory_mb"], router.record["peak_memory_mb"])
-    record = records.seal(
-        {
-            **described,
-            "peak_memory_mb": peak,
-            "test": score(logits, test.labels) | {"loss": None},
-            "train_clean": None,
-            "resumed": resumed,
-            "fingerprint": None,
-            "parameters": train.count(system),
-            "predictions": records.encode(logits.argmax(1).cpu().numpy()),
-            "labels": records.encode(test.labels.cpu().numpy()),
-            "details": {
-                **explain(*outputs, groups, test.labels),
-                **_explain_training(routed, groups, images.labels),
-                "multiply_adds": sum(
-                    models.summary(each, data.shape).multiply_adds for each in (net, fine[0])
-                ),
-            },
-        }
+    return coarse_data(_subset(recipe, data), recipe.hierarchy.groups)
+
+
+def fit_system(
+    recipe: Recipe,
+    data: Data,
+    target: torch.device,
+    router: nn.Module,
+    router_record: Mapping[str, Any],
+    *,
+    numerics: Numerics,
+    folder: RunFolder,
+    label: str,
+    deadline: float | None,
+) -> Outcome:
+    """Train the fine models behind a trained router, and score them together by hard routing.
+
+    The loss of the test images is None, because a misrouted image has probability 0. The details
+    are what explains the scores (see `explain`), and the multiply-adds of an image, which passes
+    the router and one fine model. The history holds all models, the router's first, so `seconds`
+    are those of all, the router's from the run that trained it. A stopped system goes on inside
+    the model where it stopped.
+    """
+    small = _subset(recipe, data)
+    images, test = small.train.to(target), small.test.to(target)
+    groups = class_groups(recipe.hierarchy.groups, data.classes)
+    net = router.to(target, memory_format=torch.channels_last)
+    routed = numerics.judge(net, images).argmax(1)
+    history = [row | {"part": "router"} for row in router_record["rows"]]
+    fine, resumed = [], router_record["resumed"]
+    for g, classes in enumerate(groups):
+        part = folder.part(f"fine{g}", fine_recipe(recipe, g))
+        expert, rows = _fit_fine(
+            fine_recipe(recipe, g),
+            images.take(routed == g),
+            classes.to(target),
+            part,
+            misrouted=recipe.hierarchy.misrouted,
+            numerics=numerics,
+            label=f"{label} fine model {g + 1} of {len(groups)}",
+            deadline=deadline,
+        )
+        fine.append(expert)
+        history += [row | {"part": f"fine{g}"} for row in rows]
+        resumed += part.resumed
+    coarse = numerics.judge(net, test)
+    experts = [numerics.judge(expert, test).log_softmax(1) for expert in fine]
+    logits = route(coarse.argmax(1), experts, groups)
+    details = {
+        **explain(coarse, experts, groups, test.labels),
+        **_explain_training(routed, groups, images.labels),
+        "multiply_adds": sum(
+            models.summary(each, data.shape).multiply_adds for each in (net, fine[0])
+        ),
+    }
+    return Outcome(
+        System(net, fine, groups),
+        history,
+        logits,
+        test.labels,
+        score(logits, test.labels) | {"loss": None},
+        details,
+        resumed,
+        peak_memory_mb=router_record["peak_memory_mb"],
     )
-    run = train.finish(record, system, Checkpoint(folder), label)
-    for g in range(len(groups)):
-        shutil.rmtree(folder / f"fine{g}", ignore_errors=True)
-    return SystemRun(run.record, run.folder)
 
 
 def router_recipe(recipe: Recipe) -> Recipe:
@@ -233,15 +231,15 @@ def place_in_group(labels: Tensor, classes: Tensor) -> Tensor:
     return torch.where(same.any(1), same.long().argmax(1), -1)
 
 
-def relabel(split: Split, classes: int, *, anew: bool, seed: int) -> Callable[[int], Split]:
+def relabel(split: Split, classes: int, *, redraw: bool, seed: int) -> Callable[[int], Split]:
     """The training images of one fine model in each epoch.
 
     An image with label -1 was misrouted. It gets a random label below `classes`, drawn once, or
-    anew in every epoch.
+    with `redraw` in every epoch.
     """
 
     def at(epoch: int) -> Split:
-        draw = epoch if anew else 0
+        draw = epoch if redraw else 0
         generator = torch.Generator().manual_seed(derive(seed, "misrouted", draw))
         drawn = torch.randint(classes, (len(split),), generator=generator)
         labels = torch.where(split.labels < 0, drawn.to(split.labels.device), split.labels)
@@ -276,56 +274,50 @@ def explain(
     }
 
 
-def _check(recipe: Recipe) -> None:
-    if recipe.hierarchy is None:
-        raise InputError("this recipe has no hierarchy; use lk.fit")
-    for name in ("validation", "watch_test", "score_train"):
-        if value := getattr(recipe, name):
-            raise InputError(
-                f"{name} is {value!r}, but the models of a coarse-to-fine system are trained to"
-                f" their last epoch and scored together; leave {name} out"
-            )
-
-
 def _subset(recipe: Recipe, data: Data) -> Data:
     """The images that the recipe keeps, balanced over classes (not over groups)."""
-    train_split = data.holdout(0, recipe.train_size, recipe.seed)[0]
-    test = train.test_split(recipe, data)
+    train = data.holdout(0, recipe.train_size, recipe.seed)[0]
+    test = data.test_subset(recipe.test_size)
     key = [data.sha256, recipe.train_size, recipe.test_size, recipe.train_size and recipe.seed]
-    return replace(data, train=train_split, test=test, sha256=files.sha256(str(key).encode()))
+    return replace(data, train=train, test=test, sha256=files.sha256(str(key).encode()))
 
 
 def _fit_fine(
-    part: Recipe,
-    given: Split,
+    recipe: Recipe,
+    images: Split,
     classes: Tensor,
-    checkpoint: Checkpoint,
+    folder: RunFolder,
     *,
     misrouted: str,
-    normalise: tuple | None,
-    bf16: bool,
+    numerics: Numerics,
     label: str,
     deadline: float | None,
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Train one fine model on the images routed to it; the net and its rows.
+    """Train one fine model on the images routed to it; the net and its history.
 
-    Where no image was routed to it, it stays as it was drawn and has no rows.
+    Where no image was routed to it, it stays as it was drawn and has no history.
     """
-    given = Split(given.images, place_in_group(given.labels, classes))
+    split = Split(images.images, place_in_group(images.labels, classes))
     if misrouted == "drop":
-        given = given.take(given.labels >= 0)
-    if len(given) % part.batch == 1:  # batch normalisation has no variance over one image
-        given = Split(given.images[:-1], given.labels[:-1])
-    net = train.build(part, len(classes), given.images.shape[-1])
-    net.to(given.images.device, memory_format=torch.channels_last)
-    if not len(given):
+        split = split.take(split.labels >= 0)
+    if len(split) % recipe.batch == 1:  # batch normalisation has no variance over one image
+        split = Split(split.images[:-1], split.labels[:-1])
+    net = loop.build(recipe, len(classes), split.images.shape[-1])
+    net.to(split.images.device, memory_format=torch.channels_last)
+    if not len(split):
         return net, []
-    rows = train.optimise(
-        net, part, given, Split(given.images[:0], given.labels[:0]), normalise=normalise,
-        checkpoint=checkpoint, bf16=bf16, label=label, deadline=deadline,
-        relabel=relabel(given, len(classes), anew=misrouted == "epoch", seed=part.seed),
-    )  # fmt: skip
-    return net, rows
+    history = loop.optimise(
+        net,
+        recipe,
+        split,
+        Split(split.images[:0], split.labels[:0]),
+        numerics=numerics,
+        folder=folder,
+        label=label,
+        deadline=deadline,
+        relabel=relabel(split, len(classes), redraw=misrouted == "epoch", seed=recipe.seed),
+    )
+    return net, history
 
 
 def _explain_training(routed: Tensor, groups: list[Tensor], labels: Tensor) -> dict[str, Any]:

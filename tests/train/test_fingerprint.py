@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from test_hierarchy import TINY as SYSTEM
-from test_train import TINY
+from helpers import SYSTEM, TINY
 
 import labkit as lk
-from labkit import freshness, hierarchy
+from labkit import records
+from labkit.book import stale
 from labkit.data.partitions import PARTITIONS
-from labkit.freshness import fingerprint, same_fingerprint
+from labkit.train import fingerprint, loop, system
+from labkit.train.fingerprint import same_fingerprint
 
 TEN = tuple("abcdefghij")
 HUNDRED = lk.load("synthetic_cifar100").classes
@@ -16,34 +17,32 @@ HUNDRED = lk.load("synthetic_cifar100").classes
 
 @pytest.fixture(autouse=True)
 def afresh():
-    freshness.try_start.cache_clear()
+    fingerprint.try_start.cache_clear()
 
 
 def test_fingerprints_tell_recipes_apart_and_repeat():
-    mark = fingerprint(TINY, 32, TEN)
-    freshness.try_start.cache_clear()
-    assert fingerprint(TINY, 32, TEN) == mark
+    mark = fingerprint.fingerprint(TINY, 32, TEN)
+    fingerprint.try_start.cache_clear()
+    assert fingerprint.fingerprint(TINY, 32, TEN) == mark
     for change in (
         {"model": "mbn"}, {"lr": 1e-2}, {"seed": 1}, {"optimizer": "sgd"},
         {"label_smoothing": 0.2}, {"augment": "rotate20_flip"},
         {"optimizer_options": {"eps": 0.1}}, {"model": "mbn", "options": {"thinner": 4}},
     ):  # fmt: skip
-        other = fingerprint(TINY.replace(**change), 32, TEN)
+        other = fingerprint.fingerprint(TINY.replace(**change), 32, TEN)
         assert not same_fingerprint(mark, other), change
-    assert not same_fingerprint(mark, fingerprint(TINY, 32, HUNDRED))
-    assert not same_fingerprint(mark, fingerprint(TINY, 36, TEN))
+    assert not same_fingerprint(mark, fingerprint.fingerprint(TINY, 32, HUNDRED))
+    assert not same_fingerprint(mark, fingerprint.fingerprint(TINY, 36, TEN))
 
 
 def test_rows_that_start_alike_are_tried_once(monkeypatch):
     tried = []
-    build = freshness.train.build
-    monkeypatch.setattr(
-        freshness.train, "build", lambda *given: tried.append(given) or build(*given)
-    )
-    mark = fingerprint(TINY, 32, TEN)
+    build = loop.build
+    monkeypatch.setattr(loop, "build", lambda *given: tried.append(given) or build(*given))
+    mark = fingerprint.fingerprint(TINY, 32, TEN)
     mark["losses"].clear()  # the caller's own
     budget = TINY.replace(epochs=9, batch=7, train_size=0, schedule="cosine", warmup=0.1)
-    assert len(fingerprint(budget, 32, TEN)["losses"]) == 3
+    assert len(fingerprint.fingerprint(budget, 32, TEN)["losses"]) == 3
     assert len(tried) == 1
 
 
@@ -51,11 +50,11 @@ def test_rows_that_start_alike_are_tried_once(monkeypatch):
 def test_a_fingerprint_does_not_depend_on_the_threads():
     """Adam moves a weight by its gradient's sign, so that an order of additions can be seen."""
     recipe = TINY.replace(model="residual_attention", optimizer="adam")
-    one = fingerprint(recipe, 32, TEN)
-    freshness.try_start.cache_clear()
+    one = fingerprint.fingerprint(recipe, 32, TEN)
+    fingerprint.try_start.cache_clear()
     torch.set_num_threads(2)
     try:
-        assert fingerprint(recipe, 32, TEN) == one
+        assert fingerprint.fingerprint(recipe, 32, TEN) == one
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -77,19 +76,19 @@ def test_later_losses_of_a_fingerprint_may_differ_by_more():
 
 
 def test_the_fingerprint_covers_the_fine_models_and_the_partition(monkeypatch):
-    mark = fingerprint(SYSTEM, 32, HUNDRED)
+    mark = fingerprint.fingerprint(SYSTEM, 32, HUNDRED)
     assert mark["weights"][0] == 1_605_760 + 896 + 18_496 + 3 * 129
     assert len(mark["losses"]) == 6
     for change in ({"model": "mbn"}, {"groups": "four"}):
         h = lk.Hierarchy(**{"groups": "three", "model": "mnist_net", "epochs": 2} | change)
-        other = fingerprint(SYSTEM.replace(hierarchy=h), 32, HUNDRED)
+        other = fingerprint.fingerprint(SYSTEM.replace(hierarchy=h), 32, HUNDRED)
         assert not same_fingerprint(mark, other), change
     swapped = dict(PARTITIONS["three"])
     first, second, _ = swapped
     swapped[first] = ("whale", *swapped[first][1:])
     swapped[second] = tuple({*swapped[second], "apple"} - {"whale"})
-    monkeypatch.setitem(hierarchy.PARTITIONS, "three", swapped)
-    assert not same_fingerprint(mark, fingerprint(SYSTEM, 32, HUNDRED))
+    monkeypatch.setitem(system.PARTITIONS, "three", swapped)
+    assert not same_fingerprint(mark, fingerprint.fingerprint(SYSTEM, 32, HUNDRED))
 
 
 @pytest.mark.faults(28)
@@ -97,10 +96,8 @@ def test_a_record_is_kept_only_with_a_fingerprint():
     report = lk.report("keras_vs_mbn", preset="smoke")
     record = report.run("002-M1").record
     assert record["fingerprint"] is None
-    assert "no fingerprint" in freshness.staleness(record)
-    kept = freshness.stamp(record)
-    assert freshness.staleness(kept) == ""
+    assert "no fingerprint" in stale.staleness(record)
+    kept = fingerprint.stamp(record)
+    assert stale.staleness(kept) == ""
     changed = kept["fingerprint"] | {"losses": [0.0, 0.0, 0.0]}
-    assert "another training" in freshness.staleness(
-        freshness.records.amend(kept, {"fingerprint": changed})
-    )
+    assert "another training" in stale.staleness(records.amend(kept, {"fingerprint": changed}))

@@ -1,4 +1,4 @@
-"""Checkpoints of one run: at epoch ends, whole or absent, verified before they are used."""
+"""Where one run lives: its checkpoints, whole or absent, then its weights and its record."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import io
 import itertools
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from labkit import files
+from labkit import files, records
+from labkit.data import Data
 from labkit.errors import DataError, InputError
+from labkit.recipe import Recipe
+from labkit.records import Record
+
+__all__ = ["RunFolder"]
 
 _DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
@@ -29,7 +35,7 @@ _DTYPES = {
 ABANDONED = 3600.0  # seconds after which a temporary file has no writer any more
 
 
-class Checkpoint:
+class RunFolder:
     """The folder of one run.
 
     `last.json` points at the newest checkpoint and carries its SHA-256; it is replaced last, so a
@@ -42,11 +48,44 @@ class Checkpoint:
     """
 
     def __init__(
-        self, folder: Path, *, every: float = 10.0, recipe: dict[str, Any] | None = None
+        self, path: Path, *, every: float = 10.0, recipe: dict[str, Any] | None = None
     ) -> None:
-        self.folder, self.every, self.recipe = Path(folder), every, recipe or {}
+        self.path, self.every, self.recipe = Path(path), every, recipe or {}
         self.resumed = 0
-        self.saved = time.monotonic()
+        self.saved, self.cost = time.monotonic(), 0.0  # when, and seconds it took
+
+    @classmethod
+    def of(cls, recipe: Recipe, data: Data, *, every: float = 10.0) -> RunFolder:
+        """The folder of the run of this recipe on these images by today's code."""
+        path = records.runs_home() / records.run_key(recipe, data.sha256)
+        return cls(path, every=every, recipe=recipe.to_json())
+
+    def part(self, name: str, recipe: Recipe) -> RunFolder:
+        """The folder of one model of a coarse-to-fine system; gone when the system is finished."""
+        return RunFolder(self.path / name, every=self.every, recipe=recipe.to_json())
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "record.json").exists()
+
+    def record(self, about: Mapping[str, str] = {}) -> Record:
+        """The finished run's record, with the labels of who asks: equal recipes share a run.
+
+        Raises:
+            RecordError: it cannot be trusted.
+        """
+        return records.amend(records.read(self.path / "record.json"), about)
+
+    def finish(self, record: Record, net: nn.Module, label: str) -> Record:
+        """Keep weights, then claim the record; of two racing runs the first one's stands."""
+        path = self.path / "record.json"
+        if not path.exists():
+            self.save_weights(net)
+        if not records.claim(record, path):
+            record = self.record()
+            print(f"{label}: already recorded by another run of the same recipe", file=sys.stderr)
+        self.forget()
+        return record
 
     def prepare(self) -> None:
         """Make the folder, before anything is trained, and sweep out what a killed writer left.
@@ -55,15 +94,15 @@ class Checkpoint:
             DataError: nothing can be written there.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder) as probe:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as probe:
                 now = os.fstat(probe.fileno()).st_mtime
         except OSError as error:
             raise DataError(
-                f"cannot write {self.folder}: {error.strerror}; set LABKIT_RUNS to a folder you may"
+                f"cannot write {self.path}: {error.strerror}; set LABKIT_RUNS to a folder you may"
                 " write to"
             ) from error
-        for leftover in sorted(self.folder.glob(".*.tmp")):
+        for leftover in sorted(self.path.glob(".*.tmp")):
             with contextlib.suppress(FileNotFoundError):  # its writer was only slow
                 if now - leftover.stat().st_mtime > ABANDONED:
                     leftover.unlink()
@@ -72,29 +111,35 @@ class Checkpoint:
         self,
         net: nn.Module,
         optimizer: torch.optim.Optimizer,
-        rows: list[dict[str, Any]],
+        history: list[dict[str, Any]],
         *,
         force: bool = False,
     ) -> None:
-        """Write the state after the last row, unless one was written a moment ago."""
-        if not force and time.monotonic() - self.saved < self.every:
+        """Write the state after the last epoch, unless one was written a moment ago.
+
+        A checkpoint of a large net takes seconds: twenty times as long passes before the next.
+        """
+        started = time.monotonic()
+        wait = max(self.every, 20 * self.cost) if self.every else 0.0
+        if not force and started - self.saved < wait:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
+        self.path.mkdir(parents=True, exist_ok=True)
+        state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "rows": history}
         buffer = io.BytesIO()
         torch.save(state | {"recipe": self.recipe, "resumed": self.resumed}, buffer)
-        name = f"epoch-{len(rows):05}.pt"
+        name = f"epoch-{len(history):05}.pt"
         content = buffer.getvalue()
-        files.write_atomic(self.folder / name, content)
-        pointer = {"file": name, "epoch": len(rows), "sha256": files.sha256(content)}
-        files.write_atomic(self.folder / "last.json", json.dumps(pointer))
-        for old in sorted(self.folder.glob("epoch-*.pt*")):
+        files.write_atomic(self.path / name, content)
+        pointer = {"file": name, "epoch": len(history), "sha256": files.sha256(content)}
+        files.write_atomic(self.path / "last.json", json.dumps(pointer))
+        for old in sorted(self.path.glob("epoch-*.pt*")):
             if old.name != name:
                 old.unlink(missing_ok=True)
         self.saved = time.monotonic()
+        self.cost = self.saved - started
 
     def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-        """Load the newest checkpoint into both; the rows so far, or [] for a fresh start.
+        """Load the newest checkpoint into both; the history so far, or [] for a fresh start.
 
         Raises:
             InputError: it is the checkpoint of another recipe.
@@ -111,7 +156,7 @@ class Checkpoint:
 
     def save_weights(self, net: nn.Module) -> None:
         """Keep the weights and running statistics of a finished run, in full precision."""
-        files.write_pieces(self.folder / "weights.safetensors", *_safetensors(net.state_dict()))
+        files.write_pieces(self.path / "weights.safetensors", *_safetensors(net.state_dict()))
 
     def load_weights(self, net: nn.Module) -> None:
         """Put the finished run's weights into `net`, which may be on the meta device.
@@ -119,49 +164,51 @@ class Checkpoint:
         Raises:
             FileNotFoundError: the run was recorded elsewhere; only its record is here.
         """
-        content = (self.folder / "weights.safetensors").read_bytes()
+        content = (self.path / "weights.safetensors").read_bytes()
         net.load_state_dict(safetensors.torch.load(content), assign=True)
 
     def forget(self) -> None:
-        """Remove the checkpoints of a finished run."""
-        for path in [*sorted(self.folder.glob("epoch-*")), *sorted(self.folder.glob("last.*"))]:
+        """Remove the checkpoints of a finished run, and those of its parts."""
+        for path in [*sorted(self.path.glob("epoch-*")), *sorted(self.path.glob("last.*"))]:
             path.unlink(missing_ok=True)
+        for part in sorted(self.path.glob("*/")):
+            shutil.rmtree(part, ignore_errors=True)
 
     def clear(self) -> None:
         """Forget everything about this run."""
         self.forget()
         for name in ("record.json", "weights.safetensors"):
-            (self.folder / name).unlink(missing_ok=True)
+            (self.path / name).unlink(missing_ok=True)
 
     def _check_recipe(self, theirs: dict[str, Any]) -> None:
         names = sorted(self.recipe.keys() | theirs.keys())
         differing = [name for name in names if self.recipe.get(name) != theirs.get(name)]
         if differing:
             raise InputError(
-                f"the checkpoint in {self.folder} is of another recipe, which differs in"
+                f"the checkpoint in {self.path} is of another recipe, which differs in"
                 f" {', '.join(differing)}; nothing was changed there. Move it away, or set"
                 " LABKIT_RUNS to another folder"
             )
 
     def _verified(self) -> bytes | None:
         """The bytes of the newest checkpoint, if they are the ones that were written."""
-        pointer = self.folder / "last.json"
+        pointer = self.path / "last.json"
         if not pointer.exists():
             return None
         aside = "it could not be set aside"
         try:
             known = json.loads(pointer.read_text(encoding="utf-8"))
-            path = self.folder / Path(known["file"]).name
+            path = self.path / Path(known["file"]).name
             content = path.read_bytes()
             if files.sha256(content) == known["sha256"]:
                 return content
-            path.replace(self.folder / "last.bad")
+            path.replace(self.path / "last.bad")
             aside = "set aside as last.bad"
         except (OSError, ValueError, KeyError, TypeError):
             pass
         pointer.unlink(missing_ok=True)
         print(
-            f"the checkpoint in {self.folder} is damaged; {aside}."
+            f"the checkpoint in {self.path} is damaged; {aside}."
             " The run starts again from its first epoch",
             file=sys.stderr,
         )

@@ -4,17 +4,20 @@ An operation on two devices fails here as it would there. So does one that reads
 a GPU waits for all work before it, and which no CUDA graph may hold.
 """
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from labkit import hierarchy, models, train
+from labkit import models
 from labkit.data.augment import AUGMENTS
 from labkit.data.batches import batches
 from labkit.data.classes import CIFAR100
 from labkit.data.dataset import Split
-from labkit.evaluate import predict
 from labkit.recipe import Recipe
+from labkit.train import loop, system
+from labkit.train.evaluate import IMAGENET, predict
 
 GPU = torch.device("cuda", 0)
 FUSED = {"sgd", "adam"}  # one kernel of PyTorch's own for all weights, which takes real ones only
@@ -48,7 +51,7 @@ def test_two_devices_and_a_read_are_found():
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_a_batch_is_made_where_the_images_lie(augment):
     numbers = torch.Generator()  # one of a GPU cannot be had
-    epoch = batches(split(), 24, generator=numbers, augment=augment, normalise=train.IMAGENET)
+    epoch = batches(split(), 24, generator=numbers, augment=augment, normalise=IMAGENET)
     for count, (x, y) in zip((24, 24, 16), epoch, strict=True):
         assert (x.shape, x.dtype, x.device) == ((count, 3, 64, 64), torch.float32, GPU)
         assert x.is_contiguous(memory_format=torch.channels_last)
@@ -67,33 +70,33 @@ def test_a_network_stays_on_its_device(model):
 
 
 def test_scoring_waits_for_nothing():
-    logits = predict(network("m1"), split(), normalise=train.IMAGENET, bf16=False)
+    logits = predict(network("m1"), split(), normalise=IMAGENET, bf16=False)
     assert (logits.shape, logits.device) == ((64, 10), GPU)
 
 
 def test_a_system_routes_where_its_images_lie():
-    groups = hierarchy.class_groups("three", CIFAR100)
+    groups = system.class_groups("three", CIFAR100)
     router = torch.zeros(64, 3, device=GPU)
     fine = [torch.zeros(64, len(classes), device=GPU) for classes in groups]
-    logits = hierarchy.soft(router, fine, groups)
+    logits = system.soft(router, fine, groups)
     assert (logits.shape, logits.device) == ((64, 100), GPU)
     given, classes = split(), groups[0].to(GPU)
-    given = Split(given.images, hierarchy.place_in_group(given.labels, classes))
-    labels = hierarchy.relabel(given, len(classes), anew=True, seed=0)(3).labels
+    given = Split(given.images, system.place_in_group(given.labels, classes))
+    labels = system.relabel(given, len(classes), redraw=True, seed=0)(3).labels
     assert (labels.shape, labels.device) == ((64,), GPU)
 
 
-@pytest.mark.parametrize("optimizer", sorted(set(train.OPTIMIZERS) - FUSED))
+@pytest.mark.parametrize("optimizer", sorted(set(loop.OPTIMIZERS) - FUSED))
 def test_an_update_keeps_its_state_and_its_rate_on_the_gpu(optimizer, monkeypatch):
     """As `make_update` sets it up to be captured; backward passes cannot be pretended."""
     net = network("m1")
     recipe = Recipe(dataset="random", model="m1", epochs=1, batch=8, lr=0.1, optimizer=optimizer)
-    rule = train.make_optimizer(net, recipe)
-    monkeypatch.setattr(train, "Replay", lambda update, device: update)
-    train.make_update(net, rule, recipe, bf16=False)
-    for weight in net.parameters():
-        weight.grad = torch.zeros_like(weight)
-    rule.param_groups[0]["lr"] = torch.zeros((), device=GPU)
-    for _ in range(2):
-        rule.step()
+    rule = loop.make_optimizer(net, recipe)
+    monkeypatch.setattr(loop, "Replay", lambda update, device: Mock())
+    with loop.make_update(net, rule, recipe, bf16=False):
+        for weight in net.parameters():
+            weight.grad = torch.zeros_like(weight)
+        rule.param_groups[0]["lr"] = torch.zeros((), device=GPU)
+        for _ in range(2):
+            rule.step()
     assert {value.device for state in rule.state.values() for value in state.values()} == {GPU}

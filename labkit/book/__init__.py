@@ -1,0 +1,1 @@
+"""From executed notebooks and records to a site."""

@@ -1,0 +1,201 @@
+"""One way to train whatever a recipe describes, and what a finished training is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from labkit import models, records
+from labkit.data import Data, load
+from labkit.recipe import Recipe
+from labkit.records import Record
+from labkit.train import loop, system
+from labkit.train.device import device_card, own_randomness, peak_memory, pick_device, use_bf16
+from labkit.train.evaluate import Numerics, Outcome, score
+from labkit.train.folder import RunFolder
+from labkit.train.trouble import watch_device
+
+__all__ = ["Run", "fit", "parameter_counts", "provenance"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its record, and the folder that holds its weights."""
+
+    record: Record
+    folder: RunFolder
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One line an epoch: epoch, lr, losses, accuracies as fractions, seconds."""
+        return self.record.history
+
+    @property
+    def net(self) -> nn.Module:
+        """The trained network, or `System` of networks, in evaluation mode, on the CPU."""
+        with torch.device("meta"):  # where weights cost nothing until the trained ones are there
+            net = self.untrained()
+        self.folder.load_weights(net)
+        return net.eval()
+
+    def untrained(self) -> nn.Module:
+        """The network as it was before its first update, on the CPU."""
+        recipe, data = self.record.recipe, self.record["data"]
+        with own_randomness(torch.device("cpu"), deterministic=False):
+            if recipe.hierarchy:
+                return system.build_system(recipe, tuple(data["classes"]), data["size"])
+            return loop.build(recipe, len(data["classes"]), data["size"])
+
+
+def fit(
+    recipe: Recipe,
+    data: Data | None = None,
+    *,
+    device: str = "auto",
+    fresh: bool = False,
+    about: Mapping[str, str] = {},
+    deadline: float | None = None,
+    checkpoint_every: float = 10.0,
+) -> Run:
+    """Train by a recipe, or recall the finished run of the same recipe, data and code.
+
+    A recipe with a `Hierarchy` trains a coarse-to-fine system (see `labkit.train.system`); its
+    router is a run of its own, which all systems with the same router share.
+
+    Args:
+        recipe: everything that decides the numbers.
+        data: the recipe's data set, if loaded already.
+        device: "auto", "cpu" or "cuda".
+        fresh: train again where a finished run exists; a stopped one goes on all the same.
+        about: the labels row, report and preset of the record.
+        deadline: a `time.monotonic()` after which to stop at the end of an epoch.
+        checkpoint_every: seconds between two checkpoints (written at the end of an epoch).
+
+    Raises:
+        InputError: no such device, model, data set or option.
+        TrainingError: the loss is not finite, memory ran out, or the GPU failed (DeviceError).
+        OutOfTimeError: stopped at the deadline; the same call goes on.
+    """
+    target = pick_device(device)
+    data = data or load(recipe.dataset)
+    folder = RunFolder.of(recipe, data, every=checkpoint_every)
+    finished = folder.finished
+    if finished and not fresh:
+        return Run(folder.record(about), folder)
+    label = about.get("row") or ("system" if recipe.hierarchy else recipe.model)
+    numerics = Numerics.of(recipe, data, bf16=use_bf16(recipe.precision, target))
+    router = None
+    if recipe.hierarchy:
+        router = fit(
+            system.router_recipe(recipe),
+            system.router_data(recipe, data),
+            device=device,
+            fresh=finished,
+            about={"row": f"{label} router"},
+            deadline=deadline,
+            checkpoint_every=checkpoint_every,
+        )
+    with (
+        watch_device(recipe, data, target),
+        own_randomness(target, deterministic=recipe.deterministic),
+    ):
+        if finished:
+            folder.clear()
+        folder.prepare()
+        training = {"numerics": numerics, "folder": folder, "label": label, "deadline": deadline}
+        if router:
+            outcome = system.fit_system(recipe, data, target, router.net, router.record, **training)
+        else:
+            outcome = _fit_network(recipe, data, target, **training)
+    record = records.seal(
+        {
+            **provenance(recipe, data, outcome.history, target, numerics, about),
+            "peak_memory_mb": max(peak_memory(target), outcome.peak_memory_mb),
+            "test": outcome.test,
+            "train_clean": outcome.train_clean,
+            "resumed": outcome.resumed,
+            "fingerprint": None,
+            "parameters": parameter_counts(outcome.net),
+            "predictions": records.encode(outcome.logits.argmax(1).cpu().numpy()),
+            "labels": records.encode(outcome.labels.cpu().numpy()),
+            "details": outcome.details,
+        }
+    )
+    return Run(folder.finish(record, outcome.net, label), folder)
+
+
+def _fit_network(
+    recipe: Recipe,
+    data: Data,
+    target: torch.device,
+    *,
+    numerics: Numerics,
+    folder: RunFolder,
+    label: str,
+    deadline: float | None,
+) -> Outcome:
+    splits = data.holdout(recipe.validation, recipe.train_size, recipe.seed)
+    train, validation = (split.to(target) for split in splits)
+    test = data.test_subset(recipe.test_size).to(target)
+    net = loop.build(recipe, len(data.classes), data.shape[-1])
+    net.to(target, memory_format=torch.channels_last)
+    history = loop.optimise(
+        net,
+        recipe,
+        train,
+        validation,
+        numerics=numerics,
+        folder=folder,
+        label=label,
+        test=test if recipe.watch_test else None,
+        deadline=deadline,
+    )
+    logits = numerics.judge(net, test)
+    clean = score(numerics.judge(net, train), train.labels) if recipe.score_train else None
+    details = {
+        "train_images": len(train),
+        "validation_images": len(validation),
+        "multiply_adds": models.summary(net, data.shape).multiply_adds,
+    }
+    result = score(logits, test.labels)
+    return Outcome(net, history, logits, test.labels, result, details, folder.resumed, clean)
+
+
+def provenance(
+    recipe: Recipe,
+    data: Data,
+    history: list[dict[str, Any]],
+    device: torch.device,
+    numerics: Numerics,
+    about: Mapping[str, str],
+) -> dict[str, Any]:
+    """What a record says of its making: whose it is, by which recipe, data, machine and code."""
+    best = max(history, key=lambda row: row["test_top1"]) if recipe.watch_test else None
+    images = sum(row["images"] for row in history)
+    return {
+        "row": about.get("row", ""),
+        "report": about.get("report", ""),
+        "preset": about.get("preset", ""),
+        "recipe": recipe.to_json(),
+        "digest": recipe.digest,
+        "rows": history,
+        "best_test": best and {"epoch": best["epoch"], "top1": best["test_top1"]},
+        "seconds": sum(row["seconds"] for row in history),
+        "images_per_second": images / sum(row["train_seconds"] for row in history),
+        "device": device_card(device, numerics.bf16),
+        "versions": records.versions(),
+        "data": {**data.card(), "size": data.shape[-1]},
+        "code": records.code_digests(),
+    }
+
+
+def parameter_counts(net: nn.Module) -> dict[str, int]:
+    """Parameters as Keras counts them: trainable, and with BN running statistics in the total."""
+    trainable = sum(p.numel() for p in net.parameters())
+    buffers = [b for name, b in net.named_buffers() if not name.endswith("num_batches_tracked")]
+    return {"total": trainable + sum(b.numel() for b in buffers), "trainable": trainable}

@@ -1,0 +1,231 @@
+"""The loop, on one page, and what it calls. A stopped training goes on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labkit import models
+from labkit.data import Split
+from labkit.data.batches import batches
+from labkit.errors import InputError, OutOfTimeError, TrainingError
+from labkit.recipe import Recipe
+from labkit.train.device import derive
+from labkit.train.evaluate import Numerics, autocast, score
+from labkit.train.folder import RunFolder
+from labkit.train.graph import Replay
+from labkit.train.progress import Progress, clock
+
+__all__ = ["OPTIMIZERS", "build", "make_optimizer", "make_update", "optimise", "train_step"]
+
+OPTIMIZERS = {
+    "sgd": functools.partial(torch.optim.SGD, fused=True),
+    "adam": functools.partial(torch.optim.Adam, fused=True),
+    "radam": functools.partial(torch.optim.RAdam, foreach=True),
+    "rmsprop": functools.partial(torch.optim.RMSprop, foreach=True),
+    "adadelta": functools.partial(torch.optim.Adadelta, foreach=True),
+}
+
+
+def optimise(
+    net: nn.Module,
+    recipe: Recipe,
+    train: Split,
+    validation: Split,
+    *,
+    numerics: Numerics,
+    folder: RunFolder,
+    label: str,
+    test: Split | None = None,
+    relabel: Callable[[int], Split] | None = None,
+    deadline: float | None = None,
+) -> list[dict[str, Any]]:
+    """Train `net` in place to the last epoch of its recipe; its history, one row an epoch.
+
+    All randomness of an epoch follows from (seed, epoch), so a resumed training ends with the same
+    bits as one that was never stopped.
+
+    Args:
+        folder: where checkpoints lie; a training that was stopped there goes on.
+        test: scored after each epoch as well, which decides nothing.
+        relabel: gives an epoch its own training split (report 000 redraws labels).
+        deadline: a `time.monotonic()` after which to stop at the end of an epoch.
+
+    Raises:
+        InputError: less than one batch of images, or the checkpoint is another recipe's.
+        TrainingError: the loss is not finite.
+        OutOfTimeError: stopped at the deadline.
+    """
+    optimizer = make_optimizer(net, recipe)
+    history = folder.restore(net, optimizer)
+    images = len(train) * recipe.passes
+    if not recipe.steps(images):
+        raise InputError(
+            f"{images} training images are less than one batch of {recipe.batch}, and this recipe"
+            f" drops what is less; set train_size to {recipe.batch} or more"
+        )
+    progress = Progress(label, done=len(history) * images, total=recipe.epochs * images)
+    with make_update(net, optimizer, recipe, numerics.bf16) as update:
+        while len(history) < recipe.epochs and not stalled(history, recipe.patience):
+            epoch, started = len(history), time.perf_counter()
+            train = relabel(epoch) if relabel else train
+            torch.manual_seed(derive(recipe.seed, "net", epoch))  # dropout
+            generator = torch.Generator(train.images.device)
+            generator.manual_seed(derive(recipe.seed, "data", epoch))
+            net.train()
+            total = torch.zeros(3, dtype=torch.float64, device=train.images.device)
+            step = epoch * recipe.steps(images)
+            for x, y in batches(
+                train,
+                recipe.batch,
+                generator=generator,
+                drop_last=recipe.drop_last,
+                augment=recipe.augment,
+                normalise=numerics.normalise,
+            ):
+                lr = recipe.lr_at(step, images)
+                total += update(x, y, lr)
+                step += 1
+                line = functools.partial(_line, epoch + 1, recipe.epochs, total)
+                progress.advance(len(x), line)
+            loss, right, seen = total.tolist()
+            row = {"epoch": epoch + 1, "lr": lr, "train_loss": loss / seen}
+            row |= {"train_top1": right / seen, "images": int(seen)}
+            row |= {"train_seconds": time.perf_counter() - started}
+            if isinstance(update, Replay):
+                row["replayed"] = update.count()
+            for name, split in (("val", validation), ("test", test)):
+                if split is not None and len(split):
+                    result = score(numerics.judge(net, split), split.labels)
+                    row |= {f"{name}_loss": result["loss"], f"{name}_top1": result["top1"]}
+            row["seconds"] = time.perf_counter() - started
+            _check_finite(row, history)
+            history.append(row)
+            last = len(history) == recipe.epochs or stalled(history, recipe.patience)
+            out_of_time = deadline is not None and time.monotonic() > deadline
+            folder.save(net, optimizer, history, force=out_of_time)
+            if out_of_time and not last:
+                raise OutOfTimeError(
+                    f"{label}: stopped after epoch {len(history)} of {recipe.epochs};"
+                    " run the same command again to go on from there"
+                )
+    progress.finish(_summary(history))
+    return history
+
+
+@contextlib.contextmanager
+def make_update(
+    net: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, bf16: bool
+) -> Iterator[Callable[[Tensor, Tensor, float], Tensor]]:
+    """`train_step` for images, labels and a learning rate: captured as a graph on a GPU.
+
+    Gradients, and the memory of the graph where they lie, are given back at the end. The
+    environment variable LABKIT_GRAPH=0 takes every step eagerly on a GPU, too.
+    """
+
+    def update(x: Tensor, y: Tensor, lr: float | Tensor) -> Tensor:
+        return train_step(net, optimizer, x, y, lr, recipe.label_smoothing, bf16)
+
+    device = next(net.parameters()).device
+    for group in optimizer.param_groups:  # a checkpoint may come from another device
+        if "capturable" in group:
+            group["capturable"] = device.type == "cuda"
+    for state in optimizer.state.values():
+        if "step" in state and device.type == "cuda":  # a graph counts its steps on the GPU
+            state["step"] = state["step"].to(device)
+    captured = device.type == "cuda" and os.environ.get("LABKIT_GRAPH") != "0"
+    replay = Replay(update, device) if captured else None
+    try:
+        yield replay or update
+    finally:
+        optimizer.zero_grad(set_to_none=True)
+        if replay:
+            replay.close()
+
+
+def train_step(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+    lr: float | Tensor,
+    label_smoothing: float,
+    bf16: bool,
+) -> Tensor:
+    """One update; returns [summed loss, right answers, images] without waiting for the device."""
+    optimizer.zero_grad(set_to_none=True)  # first: a step that failed may have left gradients
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    with autocast(x.device, bf16):
+        logits = net(x)
+    logits = logits.float()
+    loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)
+    loss.backward()
+    optimizer.step()
+    total = loss.detach().double() * len(y)
+    right = (logits.detach().argmax(1) == y).sum().double()
+    # filled where it lies: a number that is copied to the GPU cannot be captured in a graph
+    return torch.stack([total, right, torch.full_like(right, len(y))])
+
+
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all parameters of `net`.
+
+    Raises:
+        InputError: it takes no such option.
+    """
+    try:
+        make = OPTIMIZERS[recipe.optimizer]
+        return make(net.parameters(), lr=recipe.lr, **recipe.optimizer_options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"optimizer {recipe.optimizer}: {error}") from error
+
+
+def build(recipe: Recipe, classes: int, size: int) -> nn.Module:
+    """The recipe's network with its initial weights, which follow from the seed alone.
+
+    Raises:
+        InputError: no such model or option.
+    """
+    torch.manual_seed(derive(recipe.seed, "weights"))
+    return models.build(recipe.model, classes=classes, size=size, **recipe.options)
+
+
+def stalled(history: list[dict[str, Any]], patience: int) -> bool:
+    """True when the validation loss has not improved for `patience` epochs (0: never)."""
+    if not patience or len(history) <= patience:
+        return False
+    losses = [row["val_loss"] for row in history]
+    return len(history) - 1 - losses.index(min(losses)) >= patience
+
+
+def _check_finite(row: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    if all(math.isfinite(value) for value in row.values()):
+        return
+    before = (
+        f"{history[-1]['train_loss']:.4g} the epoch before" if history else "there was none before"
+    )
+    raise TrainingError(
+        f"the loss is not finite after epoch {row['epoch']} (last finite loss: {before});"
+        f" learning rate {row['lr']:.4g}: try a lower lr. No record was written"
+    )
+
+
+def _line(epoch: int, epochs: int, total: Tensor) -> str:
+    loss, right, seen = total.tolist()
+    return f"epoch {epoch}/{epochs}  loss {loss / seen:.3f}  top1 {100 * right / seen:.1f} %"
+
+
+def _summary(history: list[dict[str, Any]]) -> str:
+    row, seconds = history[-1], sum(row["seconds"] for row in history)
+    text = f"{len(history)} epochs in {clock(seconds)}, train top1 {100 * row['train_top1']:.1f} %"
+    return text + (f", validation {100 * row['val_top1']:.1f} %" if "val_top1" in row else "")
