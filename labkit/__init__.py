@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from labkit.recipe import Hierarchy, Recipe
     from labkit.records import Record, recorded
     from labkit.reports import REPORTS
-    from labkit.study import Report as report
+    from labkit.session import Session as report
     from labkit.train.evaluate import predict, score
     from labkit.train.fit import Run, fit
 
@@ -50,11 +50,11 @@ _HOME = {
     "load": "data",
     "predict": "train.evaluate",
     "recorded": "records",
-    "report": "study",
+    "report": "session",
     "score": "train.evaluate",
     "summary": "models",
 }
-_RENAMED = {"report": "Report", "checked_parameters": "parameters"}
+_RENAMED = {"report": "Session", "checked_parameters": "parameters"}
 
 __all__ = [
     "AUGMENTS",

@@ -17,8 +17,8 @@ from labkit import bench, records
 from labkit.data.catalogue import CATALOGUE, Entry
 from labkit.errors import InputError
 from labkit.recipe import Recipe
-from labkit.reports import PRESETS, REPORTS, Row, find_row, find_study
-from labkit.reports.rows import Study
+from labkit.reports import PRESETS, REPORTS, Row, find_report, find_row
+from labkit.reports.rows import Report
 from labkit.train import cost
 from labkit.train.device import device_card, own_randomness, pick_device, use_bf16
 from labkit.train.graph import WARM_UP
@@ -66,8 +66,8 @@ def bench_rows(
         raise InputError(f"preset is {preset!r}; it must be one of {', '.join(PRESETS)}")
     known: dict[str, tuple[float, float]] = {}
     lines = []
-    for study, row in _chosen(targets, preset):
-        lines.append(_time(study, row, preset, target, seconds, known))
+    for report, row in _chosen(targets, preset):
+        lines.append(_time(report, row, preset, target, seconds, known))
         line = lines[-1]
         print(
             f"{line.row:<10} {line.images:>13,} images {line.images / line.seconds:>9,.0f} a second"
@@ -93,14 +93,17 @@ def bench_rows(
     return results
 
 
-def _chosen(targets: Sequence[str], preset: str) -> list[tuple[Study, Row]]:
-    named = [[find_row(t)[1]] if "-" in t else find_study(t).at(preset) for t in targets or REPORTS]
+def _chosen(targets: Sequence[str], preset: str) -> list[tuple[Report, Row]]:
+    named = (
+        [find_row(target)[1]] if "-" in target else find_report(target).at(preset)
+        for target in targets or REPORTS
+    )
     chosen = dict.fromkeys(row.id for rows in named for row in rows if row.at(preset))
     return [find_row(id) for id in chosen]
 
 
 def _time(
-    study: Study,
+    report: Report,
     row: Row,
     preset: str,
     device: torch.device,
@@ -120,7 +123,7 @@ def _time(
         took += part.images / speed
         flop += part.images * each
     images = sum(part.images for part in parts)
-    return Line(row.id, study.title, row.title, not row.optional, images, flop, took)
+    return Line(row.id, report.title, row.title, not row.optional, images, flop, took)
 
 
 def _speed(

@@ -155,10 +155,10 @@ def _add_parameters(new: argparse.ArgumentParser, **defaults: Any) -> None:
             new.add_argument(flag, default=default, help=text, metavar=name.upper())
 
 
-def _report(name: str, arguments: argparse.Namespace):
-    from labkit.study import Report
+def _session(name: str, arguments: argparse.Namespace):
+    from labkit.session import Session
 
-    return Report(name, **{key: getattr(arguments, key) for key in PARAMETERS})
+    return Session(name, **{key: getattr(arguments, key) for key in PARAMETERS})
 
 
 def show_models(arguments: argparse.Namespace) -> None:
@@ -201,20 +201,20 @@ def _layer_table(name: str, arguments: argparse.Namespace):
 
 def show_rows(arguments: argparse.Namespace) -> None:
     from labkit import compare
-    from labkit.reports import PRESETS, REPORTS, find_study
+    from labkit.reports import PRESETS, REPORTS, find_report
 
-    studies = [find_study(arguments.report)] if arguments.report else list(REPORTS.values())
+    reports = [find_report(arguments.report)] if arguments.report else list(REPORTS.values())
     listing = [
         {
             "id": row.id,
-            "report": study.name,
+            "report": report.name,
             "title": row.title,
-            "homework": row.homework,
+            "homework": row.long,
             "recipe": {p: r.to_json() for p in PRESETS if (r := row.at(p))},
             "published": _published(compare.published(row.id)),
         }
-        for study in studies
-        for row in study.rows
+        for report in reports
+        for row in report.rows
     ]
     if arguments.json:
         print(json.dumps(listing, indent=1))
@@ -222,7 +222,7 @@ def show_rows(arguments: argparse.Namespace) -> None:
     for row in listing:
         presets = ", ".join(row["recipe"])
         if row["homework"]:
-            presets = presets.replace("lesson", "lesson as homework")
+            presets = presets.replace("lesson", "lesson beyond the class hour")
         print(f"{row['id']:<12} {row['report']:<24} {row['title']}  ({presets})")
 
 
@@ -235,9 +235,9 @@ def train_row(arguments: argparse.Namespace) -> None:
     from labkit import records
     from labkit.reports import find_row
 
-    study, _ = find_row(arguments.row)
-    report = _report(study.name, arguments)
-    for run in report.runs(arguments.row):
+    report, _ = find_row(arguments.row)
+    session = _session(report.name, arguments)
+    for run in session.runs(arguments.row):
         print(run.record)
         if arguments.out:
             records.claim(run.record, arguments.out / records.file_name(run.record))
@@ -251,7 +251,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     deadline = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
     return run_sweep(
         arguments.targets,
-        lambda name: _report(name, arguments),
+        lambda name: _session(name, arguments),
         out=arguments.out,
         deadline=deadline,
         dry_run=arguments.dry_run,

@@ -23,7 +23,7 @@ from torch import nn
 from labkit import figures, files, layertable, pages
 from labkit.data.catalogue import CATALOGUE
 from labkit.models import MODELS, Summary, build, summary
-from labkit.reports import REPORTS, Study
+from labkit.reports import REPORTS, Report
 
 LONGEST = 150  # lines of a layer table; a longer one is told by larger parts
 DATASETS = {32: "cifar100", 64: "tiny_imagenet"}  # for members that no report trains
@@ -183,10 +183,10 @@ def _card(docstring: str) -> str:
 def _use(names: list[str], shown: Collection[str]) -> str:
     """Which reports train them, how to build one, and what the counts are for."""
     links = []
-    for study in REPORTS.values():
-        if any(name in _trained(study) for name in names):
-            link = f"[report {study.id}](../notebooks/{study.notebook}.ipynb)"
-            links.append(link if study.notebook in shown else f"report {study.id}")
+    for report in REPORTS.values():
+        if any(name in _trained(report) for name in names):
+            link = f"[report {report.id}](../notebooks/{report.notebook}.ipynb)"
+            links.append(link if report.notebook in shown else f"report {report.id}")
     where = f"Trained in {' and '.join(links)}." if links else "No report trains it."
     size, classes = MODELS[names[0]].size, len(CATALOGUE[_dataset(names[0])].classes)
     return (
@@ -195,10 +195,10 @@ def _use(names: list[str], shown: Collection[str]) -> str:
     )
 
 
-def _trained(study: Study) -> dict[str, str]:
+def _trained(report: Report) -> dict[str, str]:
     """Names of the models of a report, and the data set of each."""
     found: dict[str, str] = {}
-    for row in study.rows:
+    for row in report.rows:
         found.setdefault(row.full.model, row.full.dataset)
         if row.full.hierarchy:
             found.setdefault(row.full.hierarchy.model, row.full.dataset)
@@ -208,7 +208,7 @@ def _trained(study: Study) -> dict[str, str]:
 def _dataset(name: str) -> str:
     """The data set on which a report trains it, or its nearest relative."""
     family = [other for other in MODELS if MODELS[other].family is MODELS[name].family]
-    trained = (_trained(study).get(other) for other in family for study in REPORTS.values())
+    trained = (_trained(report).get(other) for other in family for report in REPORTS.values())
     return next((dataset for dataset in trained if dataset), DATASETS[MODELS[name].size])
 
 

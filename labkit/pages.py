@@ -14,9 +14,9 @@ from labkit import compare, parameters, records
 from labkit.notebooks import INJECTED_TAG, Notebook
 from labkit.parameters import PARAMETERS
 from labkit.records import Record
-from labkit.reports import REPORTS, Study
+from labkit.reports import REPORTS, Report
 from labkit.reports.hierarchical_cifar100 import RACES
-from labkit.study import shares
+from labkit.session import shares
 from labkit.train.progress import clock
 
 SHORTEST_ALT = 30  # characters: less does not say what a figure shows
@@ -121,11 +121,11 @@ def results(found: Iterable[Record], stale: Mapping[str, str], shown: Collection
     """
     found = list(found)
     parts = []
-    for study in REPORTS.values():
-        parts += [f"## Report {study.id}: {study.title}"]
-        if study.notebook in shown:
-            parts += [f"Its page is [{study.notebook}](../notebooks/{study.notebook}.ipynb)."]
-        parts += _study(study, [r for r in found if r["report"] == study.name], stale)
+    for report in REPORTS.values():
+        parts += [f"## Report {report.id}: {report.title}"]
+        if report.notebook in shown:
+            parts += [f"Its page is [{report.notebook}](../notebooks/{report.notebook}.ipynb)."]
+        parts += _report(report, [r for r in found if r["report"] == report.name], stale)
     return "\n\n".join(parts)
 
 
@@ -136,13 +136,14 @@ def summary(found: Iterable[Record]) -> str:
     whose tables have numbers in wrong places (report 004's ablation).
     """
     found, rows = list(found), []
-    for study in REPORTS.values():
+    for report in REPORTS.values():
         full, lesson = (
-            records.by_row(r for r in found if (r["report"], r["preset"]) == (study.name, preset))
+            records.by_row(r for r in found if (r["report"], r["preset"]) == (report.name, preset))
             for preset in ("full", "lesson")
         )
-        titles = {r.id: r.title for r in study.rows if not r.optional and {r.id} & {*full, *lesson}}
-        table = compare.table(titles, lesson, full, compare.published(report=study.id))
+        shown = [r for r in report.rows if not r.optional and r.id in {*full, *lesson}]
+        titles = {row.id: row.title for row in shown}
+        table = compare.table(titles, lesson, full, compare.published(report=report.id))
         table = table[table["metric"].str.startswith("test top-1")]
         # the last epoch's rather than the best one's, what was logged rather than what was typed
         best, typed = table["metric"] != "test top-1", ~table["source"].str.startswith("log")
@@ -291,26 +292,26 @@ def markdown(head: list[str], rows: Iterable[Iterable[Any]], numbers: Collection
     return "\n".join("| " + " | ".join(_escape(str(c)) for c in line) + " |" for line in lines)
 
 
-def _study(study: Study, found: list[Record], stale: Mapping[str, str]) -> list[str]:
+def _report(report: Report, found: list[Record], stale: Mapping[str, str]) -> list[str]:
     fresh = [r for r in found if str(r.path) not in stale]  # the others are in the list alone
     full = records.by_row(r for r in fresh if r["preset"] == "full")
     lesson = records.by_row(r for r in fresh if r["preset"] == "lesson")
-    titles = {row.id: row.title for row in study.rows}
-    table = compare.table(titles, lesson, full, compare.published(report=study.id))
+    titles = {row.id: row.title for row in report.rows}
+    table = compare.table(titles, lesson, full, compare.published(report=report.id))
     table = table.rename(columns={"this run": "recorded at lesson"})
     table["gap"] = table["gap"].str.replace("(this run)", "(lesson)", regex=False)
     table.loc[table["row"].duplicated(), ["row", "title"]] = ""  # said once, above
 
     def verdict(claim: compare.Claim) -> pd.DataFrame:
         used = full if set(claim.rows) <= set(full) else lesson
-        return compare.verdicts([claim], used, shares(study, used))
+        return compare.verdicts([claim], used, shares(report, used))
 
-    verdicts = pd.concat(map(verdict, study.claims))
+    verdicts = pd.concat(map(verdict, report.claims))
     return [
         markdown(list(table.columns), table.itertuples(index=False)),
-        f"### Claims of report {study.id}",
+        f"### Claims of report {report.id}",
         markdown(list(verdicts.columns), verdicts.itertuples(index=False)),
-        f"### Records of report {study.id}",
+        f"### Records of report {report.id}",
         _record_table(found, stale) if found else "There are none yet.",
     ]
 

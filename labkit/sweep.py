@@ -24,9 +24,9 @@ from labkit.errors import (
     TrainingError,
 )
 from labkit.recipe import Recipe
-from labkit.reports import REPORTS, find_row, find_study
+from labkit.reports import REPORTS, find_report, find_row
 from labkit.reports.rows import Row
-from labkit.study import Report
+from labkit.session import Session
 from labkit.train.cost import Cost, estimate
 from labkit.train.device import TOGETHER, pick_device
 from labkit.train.fingerprint import stamp
@@ -36,9 +36,9 @@ from labkit.train.system import router_recipe
 
 @dataclass(frozen=True)
 class Job:
-    """One record to earn: a row of an opened report, at one seed."""
+    """One record to earn: a row of a report at one seed."""
 
-    report: Report
+    session: Session
     row: Row
     seed: int
     recipe: Recipe
@@ -47,7 +47,7 @@ class Job:
 
 def run_sweep(
     targets: Sequence[str],
-    open_report: Callable[[str], Report],
+    open_session: Callable[[str], Session],
     *,
     out: Path | None = None,
     deadline: float | None = None,
@@ -67,7 +67,7 @@ def run_sweep(
         InputError: a data set is missing, and nobody asked for its stand-in.
     """
     out = Path(out) if out else records.records_home()
-    jobs = [job for name in _studies(targets) for job in _jobs(open_report(name), out)]
+    jobs = [job for name in _reports(targets) for job in _jobs(open_session(name), out)]
     jobs = [job for job in jobs if _wanted(job, targets, optional)]
     missing = [job for job in jobs if not job.path.exists()]
     print(f"{len(jobs)} records, {len(missing)} to train", file=sys.stderr)
@@ -114,7 +114,7 @@ def _train(job: Job, deadline: float | None) -> str:
             f"out of time before {job.row.id}; the same command goes on from there"
         )
     try:
-        run = job.report.train(job.row.id, job.seed, deadline=deadline)
+        run = job.session.train(job.row.id, job.seed, deadline=deadline)
     except (DeviceError, OutOfTimeError, DataError):
         raise
     except (TrainingError, InputError, RecordError) as error:
@@ -129,7 +129,7 @@ def _train(job: Job, deadline: float | None) -> str:
 
 def _side_by_side(jobs: list[Job], deadline: float | None, together: int) -> Iterator[str]:
     """Processes of their own, started afresh: a GPU is not shared across a fork."""
-    sets = {job.report.data.name for job in jobs}  # prepared here, before all ask for them at once
+    sets = {job.session.data.name for job in jobs}  # prepared here, before all ask for them at once
     print(f"{together} at a time, on {', '.join(sorted(sets))}", file=sys.stderr)
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", TOGETHER)}
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // together)))
@@ -170,8 +170,8 @@ def _chains(jobs: list[Job]) -> list[list[Job]]:
 
 def _absent(jobs: list[Job]) -> list[str]:
     """The data sets whose stand-in would be trained on without anyone having asked for it."""
-    reports = (job.report for job in jobs if job.report.preset != "smoke")
-    chosen = {r.study.dataset for r in reports if r.synthetic and r.parameters["data"] == "auto"}
+    sessions = (job.session for job in jobs if job.session.preset != "smoke")
+    chosen = {r.report.dataset for r in sessions if r.synthetic and r.parameters["data"] == "auto"}
     return sorted(chosen)
 
 
@@ -179,34 +179,34 @@ def _train_apart(chain: list[Job], deadline: float | None) -> list[str]:
     return [_train(job, deadline) for job in chain]
 
 
-def _studies(targets: Sequence[str]) -> list[str]:
+def _reports(targets: Sequence[str]) -> list[str]:
     if not targets:
         return list(REPORTS)
-    rows = {row.id for study in REPORTS.values() for row in study.rows}
-    named = [find_row(t)[0] if t in rows or "-" in t else find_study(t) for t in targets]
-    return list(dict.fromkeys(study.name for study in named))
+    rows = {row.id for report in REPORTS.values() for row in report.rows}
+    named = [find_row(t)[0] if t in rows or "-" in t else find_report(t) for t in targets]
+    return list(dict.fromkeys(report.name for report in named))
 
 
-def _jobs(report: Report, out: Path) -> list[Job]:
+def _jobs(session: Session, out: Path) -> list[Job]:
     return [
-        Job(report, row, seed, recipe, out / _place(report, row, recipe))
-        for row in (*report.rows, *report.homework)
-        for seed in range(report.parameters["seeds"])
-        for recipe in [report.recipe(row.id, seed)]
+        Job(session, row, seed, recipe, out / _place(session, row, recipe))
+        for row in (*session.rows, *session.long_rows)
+        for seed in range(session.parameters["seeds"])
+        for recipe in [session.recipe(row.id, seed)]
     ]
 
 
-def _place(report: Report, row: Row, recipe: Recipe) -> str:
-    preset = report.label(row.id, recipe)
-    named = {"row": row.id, "report": report.study.name, "preset": preset}
+def _place(session: Session, row: Row, recipe: Recipe) -> str:
+    preset = session.label(row.id, recipe)
+    named = {"row": row.id, "report": session.report.name, "preset": preset}
     return records.file_name(named | {"recipe": recipe.to_json(), "digest": recipe.digest})
 
 
 def _wanted(job: Job, targets: Sequence[str], optional: bool) -> bool:
     if job.row.id in targets:
         return True
-    study = job.report.study
-    chosen = not targets or {study.name, study.id, study.notebook} & set(targets)
+    report = job.session.report
+    chosen = not targets or {report.name, report.id, report.notebook} & set(targets)
     return bool(chosen) and (optional or not job.row.optional)
 
 
@@ -220,7 +220,7 @@ def _print_costs(jobs: list[Job], together: int) -> None:
         )
     seconds, flop = sum(c.seconds for c in costs), sum(c.flop for c in costs)
     if jobs:
-        target = pick_device(jobs[0].report.device).type
+        target = pick_device(jobs[0].session.device).type
         print(
             f"about {clock(seconds)} in all on this {target}, {flop / 1e15:,.1f} PFLOP; at most"
             f" {together * max(c.memory_mb for c in costs):,.0f} MB beside the data sets"
@@ -228,4 +228,4 @@ def _print_costs(jobs: list[Job], together: int) -> None:
 
 
 def _cost(job: Job) -> Cost:
-    return estimate(job.recipe, job.report.data, pick_device(job.report.device))
+    return estimate(job.recipe, job.session.data, pick_device(job.session.device))

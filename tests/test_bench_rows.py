@@ -33,7 +33,7 @@ def test_a_whole_run_is_kept_and_shown(tmp_path, monkeypatch):
     results = bench_rows.bench_rows(preset="full", device="cpu")
     written = json.loads((tmp_path / "rows-full-cpu.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(results))
-    rows = [row for study in REPORTS.values() for row in study.rows]
+    rows = [row for report in REPORTS.values() for row in report.rows]
     assert [line["row"] for line in written["rows"]] == [row.id for row in rows]
     printed = [line["seconds"] for line in written["rows"] if line["printed"]]
     assert written["minutes"] == pytest.approx(sum(printed) / 60)
@@ -59,13 +59,13 @@ def test_a_preset_has_its_own_rows_and_budget(monkeypatch):
     monkeypatch.setattr(bench_rows, "_speed", lambda *_: (1000.0, 2e9))
     results = bench_rows.bench_rows(["002"], device="cpu")
     assert results["preset"] == "lesson"
-    study = REPORTS["keras_vs_mbn"]
-    assert [line["row"] for line in results["rows"]] == [r.id for r in study.at("lesson")]
+    report = REPORTS["keras_vs_mbn"]
+    assert [line["row"] for line in results["rows"]] == [r.id for r in report.at("lesson")]
     assert "002-M2" not in {line["row"] for line in results["rows"]}  # homework, unless asked for
     (line,) = bench_rows.bench_rows(["002-M2"], device="cpu")["rows"]
     assert line["images"] == 40_000
     assert results["rows"][0]["images"] == 400_000
-    assert {line["report"] for line in results["rows"]} == {study.title}
+    assert {line["report"] for line in results["rows"]} == {report.title}
     with pytest.raises(InputError, match="preset is 'ful'"):
         bench_rows.bench_rows(preset="ful", device="cpu")
 

@@ -63,7 +63,7 @@ def test_a_family_stands_after_the_one_it_descends_from():
 
 def test_only_notebooks_that_are_pages_are_linked_to(text, drawn):
     assert "../notebooks/" not in text
-    shown = [study.notebook for study in REPORTS.values()]
+    shown = [report.notebook for report in REPORTS.values()]
     alts = {name: figures.alt(figure) for name, figure in drawn.items()}
     linked = set(re.findall(r"\.\./notebooks/(\w+)\.ipynb", gallery.page(alts, shown)))
     assert linked == set(shown)

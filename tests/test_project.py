@@ -22,7 +22,7 @@ LIBRARY = ROOT / "labkit"
 
 # Each module or package imports only what stands before it.
 ORDER = """
-    errors files parameters recipe data models records compare figures reports train study
+    errors files parameters recipe data models records compare figures reports train session
     book sweep bench
     bench_rows notebooks watch execute runner pages layertable gallery publish cli
 """.split()
@@ -84,7 +84,8 @@ def test_pictures_and_tables_need_no_torch(name):
 @pytest.mark.parametrize("name", [n for n in MODULES if n.partition(".")[0] not in BOOK_ONLY and n])
 def test_training_needs_the_six_packages_only(name):
     outside = {other.partition(".")[0] for other in imports(name)}
-    kernel = {"IPython"} if name == "train.progress" else set()  # there already where a notebook runs
+    # there already where a notebook runs
+    kernel = {"IPython"} if name == "train.progress" else set()
     assert outside - set(sys.stdlib_module_names) - {"labkit"} <= RUNTIME | kernel
 
 

@@ -204,10 +204,10 @@ def test_a_race_stands_beside_the_published_ones_and_says_what_it_missed():
 
 def test_results_of_no_records_says_so():
     text = pages.results([], {})
-    for study in REPORTS.values():
-        assert f"## Report {study.id}: {study.title}" in text
-        assert study.notebook not in text
-        assert f"../notebooks/{study.notebook}.ipynb" in pages.results([], {}, [study.notebook])
+    for report in REPORTS.values():
+        assert f"## Report {report.id}: {report.title}" in text
+        assert report.notebook not in text
+        assert f"../notebooks/{report.notebook}.ipynb" in pages.results([], {}, [report.notebook])
     assert "There are none yet." in text
 
 
@@ -217,8 +217,8 @@ def checkout(folder, source):
     shutil.rmtree(folder / "book" / "records", ignore_errors=True)
     (folder / "labkit").mkdir()
     (folder / "labkit" / "models.py").write_text("depth = 1\n", encoding="utf-8")
-    for study in REPORTS.values():
-        notebooks.write(folder / "notebooks" / f"{study.notebook}.ipynb", source)
+    for report in REPORTS.values():
+        notebooks.write(folder / "notebooks" / f"{report.notebook}.ipynb", source)
     return folder
 
 

@@ -10,39 +10,39 @@ from labkit.reports import (
     simplenet_resnext_wrn,
     tiny_imagenet_survey,
 )
-from labkit.reports.rows import PRESETS, Row, Study
+from labkit.reports.rows import PRESETS, Report, Row
 
-_STUDIES = (
+_MODULES = (
     hierarchical_cifar100,
     tiny_imagenet_survey,
     keras_vs_mbn,
     simplenet_resnext_wrn,
     residual_attention,
 )
-REPORTS: dict[str, Study] = {study.STUDY.name: study.STUDY for study in _STUDIES}
+REPORTS: dict[str, Report] = {report.REPORT.name: report.REPORT for report in _MODULES}
 
-__all__ = ["PRESETS", "REPORTS", "Row", "Study", "find_row", "find_study"]
+__all__ = ["PRESETS", "REPORTS", "Report", "Row", "find_report", "find_row"]
 
 
-def find_study(name: str) -> Study:
+def find_report(name: str) -> Report:
     """A report by its name, its number or its notebook's name.
 
     Raises:
         InputError: no such report; the message names the nearest.
     """
-    for study in REPORTS.values():
-        if name in (study.name, study.id, study.notebook):
-            return study
+    for report in REPORTS.values():
+        if name in (report.name, report.id, report.notebook):
+            return report
     raise InputError(unknown("report", name, list(REPORTS)))
 
 
-def find_row(name: str) -> tuple[Study, Row]:
+def find_row(name: str) -> tuple[Report, Row]:
     """A row, and its report, by an id such as 002-M1.
 
     Raises:
         InputError: no such row; the message names the nearest.
     """
-    rows = {row.id: (study, row) for study in REPORTS.values() for row in study.rows}
+    rows = {row.id: (report, row) for report in REPORTS.values() for row in report.rows}
     if name not in rows:
         raise InputError(unknown("row", name, list(rows)))
     return rows[name]

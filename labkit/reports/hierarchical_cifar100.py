@@ -20,7 +20,7 @@ from typing import Any
 from labkit.compare import below, higher, no_better, ratio, within
 from labkit.recipe import Hierarchy, Recipe
 from labkit.reports.own import own
-from labkit.reports.rows import Row, Study
+from labkit.reports.rows import Report, Row
 
 R18, R34, PRE = "resnet18_cifar", "resnet34_cifar", "preresnet44"
 NAMES = {R34: "ResNet-34", R18: "ResNet-18", PRE: "PreResNet-44"}
@@ -30,7 +30,7 @@ FLAT = Recipe(
 SMOKE = {"epochs": 1, "train_size": 30, "test_size": 40}
 LESSON_EPOCHS = 5  # of each model
 LESSON = {"epochs": LESSON_EPOCHS, "train_size": 3000, "test_size": 2000}
-HOMEWORK = {"lesson": LESSON, "homework": True}
+HOMEWORK = {"lesson": LESSON, "long": True}
 COUNTS = {"three": 3, "four": 4}
 RACES = {"000-T70": (70, 12), "000-T75": (75, 30)}  # the accuracy aimed at, in %, and the epochs
 
@@ -66,7 +66,7 @@ def flat(id: str, model: str, epochs: int, *, lesson: bool = False, note: str) -
 def competition() -> Row:
     """D1 trains its router for 35 epochs and its fine models for 40."""
     note = "the text's competition run"
-    row = system("000-D1", "three", PRE, 35, router=R34, note=note, homework=True)
+    row = system("000-D1", "three", PRE, 35, router=R34, note=note, long=True)
     alike = {"hierarchy": row.full.hierarchy}
     return replace(
         row,
@@ -94,7 +94,7 @@ def with_large_stem(row: Row) -> Row:
         title=f"{row.title}, torchvision's stem",
         full=full.replace(model=stem(full.model), hierarchy=change(full.hierarchy)),
         lesson=None,
-        homework=False,
+        long=False,
         smoke=smoke,
         optional=True,
         note="the report does not say which stem it used",
@@ -114,7 +114,7 @@ PRINTED = (
         R18,
         17,
         lesson={**LESSON, "epochs": 4},
-        homework=True,
+        long=True,
         note="trained on a CPU, 85 epochs in all",
     ),
     competition(),
@@ -163,7 +163,7 @@ CONTROLS = (
 )  # fmt: skip
 
 MEMORY, TOP3 = "memory_report_unit", "test_top3"
-STUDY = Study(
+REPORT = Report(
     id="000",
     name="hierarchical_cifar100",
     title="Coarse-to-fine classification of CIFAR-100",

@@ -17,7 +17,7 @@ from __future__ import annotations
 from labkit.compare import higher, lower, overlap, ranking, ratio
 from labkit.recipe import Recipe
 from labkit.reports.own import own
-from labkit.reports.rows import Row, Study
+from labkit.reports.rows import Report, Row
 
 SMALL = Recipe(
     dataset="cifar100",
@@ -58,7 +58,7 @@ LARGE = {"epochs": 4, "train_size": 10_000, "validation": 2000, "test_size": 200
 SMOKE = {"epochs": 3, "train_size": 4000, "validation": 500, "test_size": 500}
 TINY = {"epochs": 1, "train_size": 100, "test_size": 100}
 
-STUDY = Study(
+REPORT = Report(
     id="002",
     name="keras_vs_mbn",
     title="Keras's small MNIST net against MBN",
@@ -70,7 +70,7 @@ STUDY = Study(
             title="MBN, eight convolutions with batch normalisation",
             full=MBN,
             lesson=LARGE,
-            homework=True,
+            long=True,
             smoke={"train_size": 200, "validation": 100, "test_size": 500},
             note="too dear for a class hour on a CPU, where 002-T2 stands in for it",
         ),

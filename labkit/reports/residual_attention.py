@@ -17,7 +17,7 @@ from __future__ import annotations
 from labkit.compare import Claim, below, higher, monotone, published, ratio, within
 from labkit.recipe import Recipe
 from labkit.reports.own import own
-from labkit.reports.rows import Row, Study
+from labkit.reports.rows import Report, Row
 
 MAIN = Recipe(
     dataset="cifar10",
@@ -55,7 +55,7 @@ def _ablation(images: int) -> Row:
         title=f"{images:,} training images, 100 epochs",
         full=SHORT.replace(train_size=images),
         lesson=LESSON | {"train_size": images} | DEAREST.get(images, {}),
-        homework=images > 6250,
+        long=images > 6250,
         smoke=_smoke(images),
     )
 
@@ -78,7 +78,7 @@ def _column(images: int, kind: str) -> Claim:
 
 FALL = tuple(f"004-N{images}" for images in SIZES)
 
-STUDY = Study(
+REPORT = Report(
     id="004",
     name="residual_attention",
     title="Residual attention on CIFAR-10, with fewer and fewer images",
@@ -96,7 +96,7 @@ STUDY = Study(
             title="four times the channels",
             full=WATCHED.replace(model="residual_attention_4x"),
             lesson=LESSON_M1,
-            homework=True,
+            long=True,
             smoke={"train_size": 80, "test_size": 40},
             note="the report does not state the epochs",
         ),

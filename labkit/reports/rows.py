@@ -19,7 +19,7 @@ class Row:
 
     `full` is the report's own budget. `lesson` and `smoke` are what those presets change of it:
     data and epochs, never what the row is. A row without `lesson` has none; the lesson of a row
-    that is `homework` would not fit the class hour beside the others.
+    that is `long` would not fit the class hour beside the others.
     """
 
     id: str  # as in "002-M1"
@@ -27,7 +27,7 @@ class Row:
     full: Recipe
     lesson: Mapping[str, Any] | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
-    homework: bool = False  # its lesson is run by itself, not with the notebook
+    long: bool = False  # its lesson is run by itself, not with the notebook
     optional: bool = False  # not printed by the report: a control, or what it could not finish
     note: str = ""
 
@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Report:
     """One report as data."""
 
     id: str  # as in "002"
@@ -51,9 +51,9 @@ class Study:
     claims: tuple[Claim, ...]
 
     def at(self, preset: str) -> list[Row]:
-        """The rows that a notebook runs at a preset: all that it has, less a lesson's homework."""
+        """The rows that a notebook runs at a preset: all that it has, but a lesson's long ones."""
         lesson = preset == "lesson"
-        return [row for row in self.rows if row.at(preset) and not (lesson and row.homework)]
+        return [row for row in self.rows if row.at(preset) and not (lesson and row.long)]
 
     @property
     def dataset(self) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from labkit.compare import higher, monotone, peak_at, ranking
 from labkit.recipe import Recipe
 from labkit.reports.own import own
-from labkit.reports.rows import Row, Study
+from labkit.reports.rows import Report, Row
 
 KERAS = Recipe(
     dataset="cifar100",
@@ -95,7 +95,7 @@ def _wide(*, stopped: bool) -> tuple[Row, ...]:
                 + ("" if stopped else ", fixed epochs"),
                 full=recipe,
                 lesson=LESSON if stopped else None,
-                homework=stopped and not light,
+                long=stopped and not light,
                 smoke={**smoke, "patience": PATIENCE} if light and stopped else smoke,
                 optional=not stopped,
                 note="" if stopped else "control: the same run without the early stopper",
@@ -121,7 +121,7 @@ def _small(reading: str) -> tuple[Row, ...]:
     )
 
 
-STUDY = Study(
+REPORT = Report(
     id="003",
     name="simplenet_resnext_wrn",
     title="SimpleNet, small ResNeXts and wide ResNets, six hours each",
@@ -140,7 +140,7 @@ STUDY = Study(
             title="ResNeXt, 64 filters",
             full=RESNEXT.replace(epochs=10, watch_test=True),
             lesson=LESSON,
-            homework=True,
+            long=True,
             smoke=HEAVY,
             note="read as ResNeXt-29 (32x4d), 10 epochs; the report prints its best score so far",
         ),

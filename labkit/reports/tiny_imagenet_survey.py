@@ -30,7 +30,7 @@ from labkit.compare import (
 )
 from labkit.recipe import Recipe
 from labkit.reports.own import own
-from labkit.reports.rows import Row, Study
+from labkit.reports.rows import Report, Row
 
 BEST = "best_test_top1"
 
@@ -88,33 +88,33 @@ ROWS = (
     ),
     Row(
         id="001-E4", title="M4, sets 1+2, rate 1e-4", full=SLOW.replace(model="m4"), lesson=SHORT,
-        homework=True, smoke=LARGE,
+        long=True, smoke=LARGE,
         note="the rate falls every 5 epochs, as its curve shows",
     ),
-    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=SHORT, homework=True,
+    Row(id="001-E5", title="M4, sets 1+2, rate 1e-3", full=M4, lesson=SHORT, long=True,
         smoke=LARGE),
     Row(
         id="001-E6", title="AlexNet, one layer more",
-        full=BASE.replace(model="alexnet_plus"), lesson=SHORT, homework=True, smoke=LARGE,
+        full=BASE.replace(model="alexnet_plus"), lesson=SHORT, long=True, smoke=LARGE,
     ),
     Row(id="001-E7", title="ResNet-18", full=R18, lesson=SHORT, smoke=LARGE),
     Row(
         id="001-E8", title="ResNet-18, rate 1e-4", full=R18_SLOW, lesson=SHORT,
-        homework=True, smoke=LARGE,
+        long=True, smoke=LARGE,
         note="the rate never falls, as its curve shows",
     ),
     Row(
-        id="001-E9", title="ResNet-34", full=POST, lesson=SHORT, homework=True, smoke=LARGE,
+        id="001-E9", title="ResNet-34", full=POST, lesson=SHORT, long=True, smoke=LARGE,
         note="the rate falls at epoch 10, as its curve shows",
     ),
     Row(
-        id="001-E10", title="ResNet-34, pre-activation", full=PRE, lesson=SHORT, homework=True,
+        id="001-E10", title="ResNet-34, pre-activation", full=PRE, lesson=SHORT, long=True,
         smoke=LARGE,
     ),
     Row(
         id="001-E11", title="DenseNet-161, 8 epochs",
         full=BASE.replace(model="densenet161", **EIGHT), lesson=LESSON | {"epochs": 1},
-        homework=True, smoke=LARGE,
+        long=True, smoke=LARGE,
     ),
 )  # fmt: skip
 
@@ -237,7 +237,7 @@ OVERFITTING = (
           " (001-E9S)"),
 )  # fmt: skip
 
-STUDY = Study(
+REPORT = Report(
     id="001",
     name="tiny_imagenet_survey",
     title="Seven networks on Tiny-ImageNet",

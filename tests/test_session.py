@@ -23,7 +23,7 @@ def test_smoke_is_synthetic_and_says_so():
     assert set(table["row"]) >= {"002-M1", "002-M2"}
     assert "synthetic" in table.to_string().lower()
     claims = report.claims()
-    assert len(claims) == len(report.study.claims)
+    assert len(claims) == len(report.report.claims)
 
 
 def test_committed_records_come_in_the_order_asked_for(home, monkeypatch):
@@ -48,7 +48,7 @@ def test_a_report_with_another_budget_is_not_the_reports_own():
         report = lk.report("keras_vs_mbn", preset="full", data="synthetic", **changes)
         report.synthetic = False
         assert report.label("002-M1", report.recipe("002-M1")) == label
-    assert own.study.rows[0].at("changed") is None
+    assert own.report.rows[0].at("changed") is None
 
 
 def test_every_seed_is_its_own_run():
@@ -67,7 +67,7 @@ def test_lesson_without_real_data_falls_back_to_the_stand_in_and_says_so():
 @pytest.mark.parametrize("name", reports.REPORTS)
 def test_every_row_finds_its_images_in_the_stand_in(name, preset):
     report = lk.report(name, preset=preset, data="synthetic")
-    recipes = [report.recipe(row.id) for row in (*report.rows, *report.homework)]
+    recipes = [report.recipe(row.id) for row in (*report.rows, *report.long_rows)]
     for validation, train_size in {(r.validation, r.train_size) for r in recipes}:
         kept, held = report.data.holdout(validation, train_size, seed=0)
         assert len(kept)
@@ -97,39 +97,39 @@ def test_rows_of_other_reports_and_presets_are_refused():
 
 @pytest.mark.parametrize("name", list(reports.REPORTS))
 def test_rows_and_claims_fit_together(name):
-    study = reports.find_study(name)
-    ids = [row.id for row in study.rows]
+    report = reports.find_report(name)
+    ids = [row.id for row in report.rows]
     assert len(set(ids)) == len(ids)
-    assert all(row.startswith(study.id) for row in ids)
-    for claim in study.claims:
+    assert all(row.startswith(report.id) for row in ids)
+    for claim in report.claims:
         assert set(claim.rows) <= set(ids), claim
-    for row in study.rows:
-        assert row.at("full").dataset == study.dataset
+    for row in report.rows:
+        assert row.at("full").dataset == report.dataset
         assert row.at("smoke").epochs <= 4
         assert row.at("smoke").replace(dataset="x").digest != row.full.replace(dataset="x").digest
 
 
 @pytest.mark.parametrize("name", reports.REPORTS)
-def test_every_printed_row_has_a_lesson_in_class_or_as_homework(name):
+def test_every_printed_row_has_a_lesson_in_class_or_beyond_it(name):
     lesson, full = (lk.report(name, preset=p, data="synthetic") for p in ("lesson", "full"))
-    homework = {row.id for row in lesson.homework}
-    assert homework
-    assert not homework & {row.id for row in lesson.rows}
-    printed = {row.id for row in lesson.study.rows if not row.optional}
-    assert printed <= homework | {row.id for row in lesson.rows}
+    long = {row.id for row in lesson.long_rows}
+    assert long
+    assert not long & {row.id for row in lesson.rows}
+    printed = {row.id for row in lesson.report.rows if not row.optional}
+    assert printed <= long | {row.id for row in lesson.rows}
 
     def budget(recipe):
         return recipe.epochs * (recipe.train_size or 50_000)
 
-    for row in lesson.homework:
+    for row in lesson.long_rows:
         assert budget(row.at("lesson")) < budget(row.full)
-    assert not full.homework
-    assert homework <= {row.id for row in full.rows}
+    assert not full.long_rows
+    assert long <= {row.id for row in full.rows}
 
 
-@pytest.mark.parametrize("study", reports.REPORTS.values(), ids=lambda study: study.id)
-def test_every_report_has_a_row_on_our_own_recipe(study):
-    _, row = reports.find_row(f"{study.id}-Z")
+@pytest.mark.parametrize("report", reports.REPORTS.values(), ids=lambda report: report.id)
+def test_every_report_has_a_row_on_our_own_recipe(report):
+    _, row = reports.find_row(f"{report.id}-Z")
     recipe = row.full
     assert row.optional
     assert {name: getattr(recipe, name) for name in OWN} == {**OWN, "augment": recipe.augment}
@@ -152,7 +152,7 @@ def test_the_races_shorten_our_own_recipe_and_change_nothing_else():
 
 def test_the_source_of_mbn_is_followed_update_by_update():
     """Its epochs are of 100 updates, on 40,000 images."""
-    rows = {row.id: row.full for row in reports.find_study("002").rows}
+    rows = {row.id: row.full for row in reports.find_report("002").rows}
     epochs = dict(enumerate((400, 400, 400, 400, 400, 400, 700, 350, 350), start=1))
     for step, count in epochs.items():
         recipe = rows[f"002-S{step}"]

@@ -14,18 +14,18 @@ from labkit.data import Data, Split, available, load
 from labkit.errors import InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
-from labkit.reports import Row, Study, find_row, find_study
+from labkit.reports import Report, Row, find_report, find_row
 from labkit.train import cost, device
 from labkit.train.fit import Run, fit
 
 CHANGED = "changed"  # what a record calls the full preset with a notebook's own epochs or images
 
 
-class Report:
+class Session:
     """One of the five reports, at one preset. Made by `lk.report(...)`."""
 
     def __init__(self, name: str, **values: Any) -> None:
-        self.study = find_study(name)
+        self.report = find_report(name)
         self.parameters = parameters.check(values)
         self.preset: str = self.parameters["preset"]
         self.device = self.parameters["device"]
@@ -35,13 +35,13 @@ class Report:
 
     def __reduce__(self) -> tuple:
         """Another process opens the report anew: its images do not travel."""
-        return functools.partial(Report, self.study.name, **self.parameters), ()
+        return functools.partial(Session, self.report.name, **self.parameters), ()
 
     def __repr__(self) -> str:
         data, seeds = self.data, self.parameters["seeds"]
         kind = "SYNTHETIC stand-in" if data.synthetic else "real"
         lines = [
-            f"Report {self.study.id}: {self.study.title}",
+            f"Report {self.report.id}: {self.report.title}",
             f"preset  {self.preset}, {seeds} {'seed' if seeds == 1 else 'seeds'} a row,"
             f" on {device.pick_device(self.device).type}",
             f"data    {kind} {data.name}, {len(data.classes)} classes",
@@ -78,21 +78,26 @@ class Report:
         Raises:
             DataError: a copy is damaged, or there is none and no network.
         """
-        return load(self._dataset(self.study.dataset))
+        return load(self._dataset(self.report.dataset))
 
     @property
     def rows(self) -> list[Row]:
         """The rows that this preset runs."""
-        return self.study.at(self.preset)
+        return self.report.at(self.preset)
 
     @property
-    def homework(self) -> list[Row]:
+    def all_rows(self) -> tuple[Row, ...]:
+        """Every row of the report, whatever the preset."""
+        return self.report.rows
+
+    @property
+    def long_rows(self) -> list[Row]:
         """The rows that the lesson has no time for; `run(row)` trains them as it does the others.
 
         Empty at the other presets, which run every row that they have.
         """
         ours = {row.id for row in self.rows}
-        return [row for row in self.study.rows if row.at(self.preset) and row.id not in ours]
+        return [row for row in self.report.rows if row.at(self.preset) and row.id not in ours]
 
     def recipe(self, row: str, seed: int = 0) -> Recipe:
         """What `run(row)` trains by, with the notebook's parameters put in.
@@ -101,11 +106,11 @@ class Report:
             InputError: no such row in this report, or none at this preset.
         """
         found, chosen = find_row(row)
-        if found is not self.study:
-            raise InputError(f"row {row} belongs to {found.name}, not to {self.study.name}")
+        if found is not self.report:
+            raise InputError(f"row {row} belongs to {found.name}, not to {self.report.name}")
         recipe = chosen.at(self.preset)
         if recipe is None:
-            have = ", ".join(r.id for r in (*self.rows, *self.homework))
+            have = ", ".join(r.id for r in (*self.rows, *self.long_rows))
             raise InputError(f"row {row} is not part of preset {self.preset!r}; it has {have}")
         if self.synthetic:
             recipe = _within(recipe, len(self.data.train))
@@ -136,7 +141,7 @@ class Report:
             self.data,
             device=self.device,
             fresh=self.parameters["fresh"],
-            about={"row": row, "report": self.study.name, "preset": self.label(row, recipe)},
+            about={"row": row, "report": self.report.name, "preset": self.label(row, recipe)},
             deadline=deadline,
         )
 
@@ -152,19 +157,19 @@ class Report:
 
     def table(self) -> pd.DataFrame:
         """published | recorded at full | this run | gap | source, for every row of the report."""
-        titles = {row.id: row.title for row in self.study.rows}
+        titles = {row.id: row.title for row in self.report.rows}
         return compare.table(
-            titles, self._records(), self.recorded("full"), compare.published(report=self.study.id)
+            titles, self._records(), self.recorded("full"), compare.published(report=self.report.id)
         )
 
     def claims(self) -> pd.DataFrame:
         """Each claim of the report, judged by this notebook's runs."""
         found = self._records()
-        return compare.verdicts(self.study.claims, found, shares(self.study, found))
+        return compare.verdicts(self.report.claims, found, shares(self.report, found))
 
     def recorded(self, preset: str) -> dict[str, list[Record]]:
         """The committed records of this report at a preset, by row."""
-        return records.by_row(records.recorded(self.study.name, preset=preset))
+        return records.by_row(records.recorded(self.report.name, preset=preset))
 
     def committed(self, preset: str, *rows: str, seed: int | None = None) -> list[Record]:
         """As `recorded`, of these rows and in their order; of one seed, where one is given."""
@@ -178,16 +183,16 @@ class Report:
     def _choose_synthetic(self) -> bool:
         choice = self.parameters["data"]
         if choice == "auto":
-            return self.preset == "smoke" or not available(self.study.dataset)
+            return self.preset == "smoke" or not available(self.report.dataset)
         return choice == "synthetic"
 
     def _dataset(self, name: str) -> str:
         return f"synthetic_{name}" if self.synthetic else name
 
 
-def shares(study: Study, found: Mapping[str, list[Record]]) -> dict[str, float]:
+def shares(report: Report, found: Mapping[str, list[Record]]) -> dict[str, float]:
     """Which part of its own budget each row has had on real data, by its first record."""
-    full = {row.id: row.full for row in study.rows}
+    full = {row.id: row.full for row in report.rows}
     first = {row: records[0] for row, records in found.items() if records}
     return {
         row: sum(e["images"] for e in record["rows"])
