@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from labkit.data.partitions import PARTITIONS
     from labkit.errors import InputError
     from labkit.models import MODELS, build, summary
-    from labkit.parameters import parameters as checked_parameters
+    from labkit.parameters import checked_parameters
     from labkit.recipe import Hierarchy, Recipe
     from labkit.records import Record, recorded
     from labkit.reports import REPORTS
@@ -54,7 +54,7 @@ _HOME = {
     "score": "train.evaluate",
     "summary": "models",
 }
-_RENAMED = {"report": "Session", "checked_parameters": "parameters"}
+_RENAMED = {"report": "Session"}
 
 __all__ = [
     "AUGMENTS",

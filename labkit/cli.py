@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import signal
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from labkit import files
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, LabkitError
 from labkit.parameters import PARAMETERS
 
@@ -29,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a locale without UTF-8 turns no word into an error
             stream.reconfigure(errors="backslashreplace")
-    arguments = parser().parse_args(argv)
+    top = parser()
+    arguments, arguments.more = top.parse_known_args(argv)
+    if arguments.more and arguments.do is not run_bench:
+        top.error(f"unrecognized arguments: {' '.join(arguments.more)}")
     try:
         with _raise_on_sigterm():
             return arguments.do(arguments) or OK
@@ -114,17 +119,8 @@ def parser() -> argparse.ArgumentParser:
     new = command("check", check, "verify the committed records against today's code")
     new.add_argument("--readme", action="store_true", help="and write the README's table from them")
 
-    new = command("bench", run_bench, "time training against a student's loop, Keras, and the net")
-    text = "networks of the comparison; with --rows, reports or rows (default: all)"
-    new.add_argument("names", nargs="*", help=text)
-    text = "how long each row takes at a preset, from a few steps of its networks"
-    new.add_argument("--rows", action="store_true", help=text)
-    text = "of the rows: lesson or full (lesson on a CPU, full on a GPU)"
-    new.add_argument("--preset", help=text)
-    new.add_argument("--rounds", type=int, help="medians over so many rounds (3)")
-    new.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    new.add_argument("--scale", type=float, help="images a round, as a share of usual (1)")
-    new.add_argument("--keras", metavar="PYTHON", help="a Python with TensorFlow, to compare with")
+    text = "time training against a student's loop, Keras, and the bare network"
+    commands.add_parser("bench", help=text, add_help=False).set_defaults(do=run_bench)
 
     data = commands.add_parser("data", help="the data sets on this machine").add_subparsers(
         required=True, metavar="COMMAND"
@@ -244,7 +240,7 @@ def train_row(arguments: argparse.Namespace) -> None:
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    from labkit.sweep import run_sweep
+    from labkit.sweep.local import run_sweep
 
     if arguments.together < 1:
         raise InputError(f"--together is {arguments.together}; it must be at least 1")
@@ -261,17 +257,16 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def run_notebook(arguments: argparse.Namespace) -> int:
-    from labkit import runner
 
-    return runner.main_run(
-        arguments.notebook, arguments.values, arguments.out, timeout=arguments.timeout
-    )
+    from labkit.runner.run import main_run
+
+    return main_run(arguments.notebook, arguments.values, arguments.out, timeout=arguments.timeout)
 
 
 def make_book(arguments: argparse.Namespace) -> int:
-    from labkit import publish
+    from labkit.book import site
 
-    return publish.book(preset=arguments.preset, allow_stale=arguments.allow_stale)
+    return site.book(preset=arguments.preset, allow_stale=arguments.allow_stale)
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -279,36 +274,21 @@ def check(arguments: argparse.Namespace) -> int:
 
     code = check_records()
     if arguments.readme:
-        from labkit.publish import update_readme
+        from labkit.book.site import update_readme
 
         update_readme()
     return code
 
 
 def run_bench(arguments: argparse.Namespace) -> int:
-    from labkit import bench
-    from labkit.bench_rows import bench_rows
-
-    other = ("rounds", "scale", "keras") if arguments.rows else ("preset",)
-    if given := [name for name in other if getattr(arguments, name) is not None]:
-        raise InputError(
-            f"--{given[0]} is of the comparison, not of --rows" if arguments.rows
-            else f"--{given[0]} is of the rows; give --rows as well"
-        )  # fmt: skip
-    if arguments.rows:
-        bench_rows(arguments.names, preset=arguments.preset or "", device=arguments.device)
-        return 0
-    known = [case.model for case in bench.CASES]
-    if unknown := sorted(set(arguments.names) - set(known)):
-        raise InputError(f"no benchmark of {unknown[0]!r}; there are {', '.join(known)}")
-    bench.bench(
-        arguments.names,
-        rounds=3 if arguments.rounds is None else arguments.rounds,
-        device=arguments.device,
-        scale=1.0 if arguments.scale is None else arguments.scale,
-        keras=arguments.keras,
-    )
-    return 0
+    """The benchmarks belong to the checkout, not to the library, and read their own options."""
+    folder = files.PACKAGE.parent / "benchmarks"
+    if not folder.is_dir():
+        raise InputError("the benchmarks are part of a checkout; this labkit was installed alone")
+    sys.path.insert(0, str(folder))
+    words = [word for word in arguments.more if word != "--rows"]
+    script = importlib.import_module("speed" if words == arguments.more else "rows")
+    return script.main(words)
 
 
 def data_list(arguments: argparse.Namespace) -> None:

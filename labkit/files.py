@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and what identifies their contents."""
+"""Files that are whole or absent, what identifies their contents, and where ours lie."""
 
 from __future__ import annotations
 
@@ -12,8 +12,35 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from labkit.errors import DataError
+
+PACKAGE = Path(__file__).parent
+CACHE = Path("~/.cache/labkit")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+
+
+def data_home() -> Path:
+    """The data folder: LABKIT_DATA, or the user's cache folder.
+
+    Raises:
+        DataError: it is a file.
+    """
+    home = Path(os.environ.get("LABKIT_DATA") or CACHE / "data").expanduser()
+    if home.exists() and not home.is_dir():
+        raise DataError(f"the data folder {home} is a file; set LABKIT_DATA to a folder")
+    return home
+
+
+def runs_home() -> Path:
+    """Where runs and their checkpoints lie: LABKIT_RUNS, or the user's cache folder."""
+    return Path(os.environ.get("LABKIT_RUNS") or CACHE / "runs").expanduser()
+
+
+def records_home() -> Path:
+    """The committed records: LABKIT_RECORDS, or book/records of the checkout."""
+    home = os.environ.get("LABKIT_RECORDS")
+    return Path(home).expanduser() if home else PACKAGE.parent / "book" / "records"
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:

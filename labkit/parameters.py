@@ -1,8 +1,8 @@
-"""The notebook parameter contract: which names there are, what they hold, how text becomes them.
+"""Values by name: what each may be, how text becomes one, and what refuses it, in one place.
 
-A notebook's first code cell, tagged `parameters`, holds `name: type = literal` lines and nothing
-else. One set of rules, `check`, serves that cell, `papermill -p/-y/-f`, `labkit run -p` and
-`lk.report(...)`, so a value is accepted or refused alike wherever it comes from.
+A `Parameter` checks one value. The notebook parameters are a table of them, `PARAMETERS`, which
+serves a notebook's first code cell, `papermill -p/-y/-f`, `labkit run -p` and `lk.report(...)`
+alike; the fields of a recipe and the options of a model are checked by `Parameter`s of their own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,28 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 from labkit.errors import InputError, nearest
 
+__all__ = [
+    "INJECTED",
+    "PARAMETERS",
+    "TYPES",
+    "Parameter",
+    "Value",
+    "check",
+    "checked_parameters",
+    "pairs",
+    "short",
+]
+
 Value = str | int | float | bool
 TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+WORDS = {
+    str: "text", int: "a whole number", float: "a finite number", bool: "True or False",
+    dict: "a dict of plain values", tuple: "a list of numbers",
+}  # fmt: skip
 INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 INJECTED = "# Parameters"  # the first line of the cell that papermill, or our runner, injects
@@ -32,56 +47,72 @@ class Parameter:
 
     name: str
     type: type
-    default: Value
+    default: Any = None
     help: str = ""
     choices: tuple[str, ...] = ()
-    low: int | None = None
-    high: int | None = None
+    low: float | None = None
+    high: float | None = None
 
     @property
     def allowed(self) -> str:
         """In words, as in "a whole number from 1 to 100"."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        words = {str: "text", int: "a whole number", float: "a finite number",
-                 bool: "True or False"}[self.type]  # fmt: skip
-        return words if self.high is None else f"{words} from {self.low:,} to {self.high:,}"
+        if self.high is None:
+            return WORDS[self.type]
+        return f"{WORDS[self.type]} from {self.low:,} to {self.high:,}"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.type.__name__} = {self.default!r}"
+
+    def accept(self, value: Any) -> Any:
+        """The value, typed, if the parameter takes it; a whole number is a float, too.
+
+        Raises:
+            InputError: it does not.
+        """
+        typed = CONVERT[self.type](value)
+        if typed is None or not self._within(typed):
+            question = nearest(value, self.choices) if isinstance(value, str) else ""
+            raise InputError(
+                f"{self.name}={short(value)} is refused: it takes {self.allowed}"
+                f"{question and '; '}{question}"
+            )
+        return typed
+
+    def parse(self, value: Any) -> Any:
+        """As `accept`, also from the text of a value.
+
+        Raises:
+            InputError: the parameter does not take it.
+        """
+        read = READ.get(self.type)
+        typed = read(value) if read and isinstance(value, str) else None
+        return self.accept(value if typed is None else typed)
+
+    def _within(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        return self.high is None or self.low <= value <= self.high
 
 
 PARAMETERS: dict[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
-        Parameter(
-            "preset",
-            str,
-            "smoke",
-            "smoke (a minute, any machine), lesson (a class hour) or full (as the report)",
-            choices=("smoke", "lesson", "full"),
-        ),
-        Parameter(
-            "data",
-            str,
-            "auto",
-            "auto takes the real set where it is present, else the synthetic stand-in",
-            choices=("auto", "real", "synthetic"),
-        ),
+        Parameter("preset", str, "smoke",
+                  "smoke (a minute, any machine), lesson (a class hour) or full (as the report)",
+                  choices=("smoke", "lesson", "full")),
+        Parameter("data", str, "auto",
+                  "auto takes the real set where it is present, else the synthetic stand-in",
+                  choices=("auto", "real", "synthetic")),
         Parameter("device", str, "auto", "where to train", choices=("auto", "cpu", "cuda")),
         Parameter("seeds", int, 1, "repeat every row with this many seeds", low=1, high=100),
         Parameter("epochs", int, 0, "0 keeps the preset's own number", low=0, high=10_000),
-        Parameter(
-            "train_size",
-            int,
-            0,
-            "0 keeps the preset's own number of training images",
-            low=0,
-            high=1_000_000,
-        ),
+        Parameter("train_size", int, 0, "0 keeps the preset's own number of training images",
+                  low=0, high=1_000_000),
         Parameter("fresh", bool, False, "train again even where a finished record exists"),
     )
-}
+}  # fmt: skip
 
 
 def check(
@@ -96,7 +127,7 @@ def check(
     problems, checked = [], {name: parameter.default for name, parameter in known.items()}
     for name, value in values.items():
         try:
-            checked[name] = _typed(value, known[name]) if name in known else _unknown(name, known)
+            checked[name] = known[name].parse(value) if name in known else _unknown(name, known)
         except InputError as error:
             problems.append(str(error))
     if problems:
@@ -119,15 +150,15 @@ def pairs(texts: Iterable[str]) -> dict[str, str]:
             text = given
         name, equals, value = text.partition("=")
         if not equals:
-            raise InputError(f"{_short(text)} is not NAME=VALUE; write it as in preset=lesson")
+            raise InputError(f"{short(text)} is not NAME=VALUE; write it as in preset=lesson")
         if name in found:
-            raise InputError(f"{_short(name)} is given twice; give it once")
+            raise InputError(f"{short(name)} is given twice; give it once")
         found[name] = value
     return found
 
 
-def parameters(namespace: Mapping[str, Any]) -> dict[str, Value]:
-    """The parameters of the running notebook, checked: `parameters(globals())`.
+def checked_parameters(namespace: Mapping[str, Any]) -> dict[str, Value]:
+    """The parameters of the running notebook, checked: `checked_parameters(globals())`.
 
     A name that papermill injected although the notebook does not know it is refused here: papermill
     itself only warns. It is found in the kernel's input history, in the last injected cell, so a
@@ -143,83 +174,6 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Value]:
     return check(given | {name: v for name, v in strangers.items() if name not in own})
 
 
-def declared(notebook: Path | str | Mapping[str, Any]) -> dict[str, Parameter]:
-    """The parameters a notebook declares, in order, read without running or importing anything.
-
-    Arguments:
-        notebook: a path, or a notebook's JSON.
-
-    Raises:
-        InputError: not exactly one cell tagged `parameters`, it is not the first code cell, it
-            holds anything but `name: type = literal` lines, or a shared name has another type.
-    """
-    content = read_notebook(notebook) if isinstance(notebook, (str, Path)) else notebook
-    code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
-    tagged = [c for c in code if "parameters" in c.get("metadata", {}).get("tags", ())]
-    if len(tagged) != 1 or tagged[0] is not code[0]:
-        found = "it is not the first code cell" if len(tagged) == 1 else f"it has {len(tagged)}"
-        raise InputError(
-            f"a notebook needs one cell tagged 'parameters', its first code cell; {found}."
-            " Set the tag in JupyterLab's property inspector"
-        )
-    return _declarations("".join(tagged[0]["source"]))
-
-
-def read_notebook(path: Path | str) -> dict[str, Any]:
-    """A notebook's JSON.
-
-    Raises:
-        InputError: the file is missing, or is not a notebook of format 4.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"there is no notebook {path}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a notebook: {error}") from error
-    cells = content.get("cells") if isinstance(content, dict) else None
-    if not isinstance(cells, list) or content.get("nbformat") != 4:
-        raise InputError(f"{path} is not a notebook of format 4; open and save it in JupyterLab")
-    return content
-
-
-def _declarations(source: str) -> dict[str, Parameter]:
-    try:
-        lines = ast.parse(source).body
-    except SyntaxError as error:
-        raise InputError(f"the parameters cell is not Python, line {error.lineno}") from error
-    found: dict[str, Parameter] = {}
-    for line in lines:
-        parameter = _declaration(line)
-        if parameter is None or parameter.name in found:
-            raise InputError(
-                f"the parameters cell may hold only 'name: type = literal' lines, one a name, with"
-                f" a type of {', '.join(TYPES)}; got {_short(ast.unparse(line))}"
-            )
-        found[parameter.name] = parameter
-    return found
-
-
-def _declaration(line: ast.stmt) -> Parameter | None:
-    match line:
-        case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id=kind), value=value):
-            pass
-        case _:
-            return None
-    try:
-        default = ast.literal_eval(value) if value else None
-    except ValueError:
-        return None
-    if type(default) is not TYPES.get(kind):
-        return None
-    shared = PARAMETERS.get(name)
-    if shared is None:
-        return Parameter(name, TYPES[kind], default)
-    if shared.type is not TYPES[kind]:
-        raise InputError(f"{name} is declared as {kind}; in every notebook it is {shared}")
-    return Parameter(**{**vars(shared), "default": _typed(default, shared)})
-
-
 def _literals(source: str) -> dict[str, Any]:
     """What an injected cell assigns."""
     values: dict[str, Any] = {}
@@ -232,32 +186,13 @@ def _literals(source: str) -> dict[str, Any]:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 pass
             case _:
-                raise InputError(f"a parameter holds code: {_short(ast.unparse(line))}")
+                raise InputError(f"a parameter holds code: {short(ast.unparse(line))}")
         try:
             values[name] = ast.literal_eval(value)
         except ValueError:
-            text = _short(ast.unparse(value))
+            text = short(ast.unparse(value))
             raise InputError(f"{name}={text} is not a plain value; pass a literal") from None
     return values
-
-
-def _typed(value: Any, parameter: Parameter) -> Value:
-    """The value as the parameter's type, from that type or from its text."""
-    typed = _CONVERT[parameter.type](value)
-    if typed is None or not _within(typed, parameter):
-        text = value[:100] if isinstance(value, str) else ""
-        question = nearest(text, parameter.choices)
-        raise InputError(
-            f"{parameter.name}={_short(value)} is refused: it takes {parameter.allowed}"
-            f"{question and '; '}{question}"
-        )
-    return typed
-
-
-def _within(value: Value, parameter: Parameter) -> bool:
-    if parameter.choices:
-        return value in parameter.choices
-    return parameter.high is None or parameter.low <= value <= parameter.high
 
 
 def _as_str(value: Any) -> str | None:
@@ -271,15 +206,10 @@ def _as_str(value: Any) -> str | None:
 
 
 def _as_int(value: Any) -> int | None:
-    if isinstance(value, str):
-        # 4300 digits is where Python itself stops; no number of ours is that long
-        return int(value) if len(value) < 30 and INTEGER.fullmatch(value) else None
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
 def _as_float(value: Any) -> float | None:
-    if isinstance(value, str):
-        value = float(value) if DECIMAL.fullmatch(value) else None
     if not isinstance(value, Real) or isinstance(value, bool):
         return None
     try:
@@ -289,21 +219,41 @@ def _as_float(value: Any) -> float | None:
 
 
 def _as_bool(value: Any) -> bool | None:
-    if isinstance(value, str):
-        return {"true": True, "True": True, "false": False, "False": False}.get(value)
     return value if isinstance(value, bool) else None
 
 
-_CONVERT = {str: _as_str, int: _as_int, float: _as_float, bool: _as_bool}
+def _as_dict(value: Any) -> dict[str, Any] | None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _as_tuple(value: Any) -> tuple[float, ...] | None:
+    if not isinstance(value, (tuple, list)) or any(_as_float(each) is None for each in value):
+        return None
+    return tuple(value)
+
+
+CONVERT = {
+    str: _as_str, int: _as_int, float: _as_float, bool: _as_bool, dict: _as_dict, tuple: _as_tuple,
+}  # fmt: skip
+# 4300 digits is where Python itself stops reading integers; no number of ours is that long
+READ = {
+    int: lambda text: int(text) if len(text) < 30 and INTEGER.fullmatch(text) else None,
+    float: lambda text: float(text) if DECIMAL.fullmatch(text) else None,
+    bool: {"true": True, "True": True, "false": False, "False": False}.get,
+}
 
 
 def _unknown(name: str, known: Mapping[str, Parameter]) -> Value:
     question = nearest(str(name), known)
     listing = ", ".join(str(parameter) for parameter in known.values())
-    raise InputError(f"no parameter {_short(name)}; {question}{question and ' '}There is {listing}")
+    raise InputError(f"no parameter {short(name)}; {question}{question and ' '}There is {listing}")
 
 
-def _short(value: Any, width: int = 60) -> str:
+def short(value: Any, width: int = 60) -> str:
     """A value for a message: one line, printable anywhere, not longer than `width`."""
     try:
         text = repr(value)

@@ -10,21 +10,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.errors import InputError
+from labkit.parameters import Parameter
 
 OPTIMIZERS = ("sgd", "adam", "radam", "rmsprop", "adadelta")
 SCHEDULES = ("constant", "step", "cosine")
 NORMALISE = ("unit", "standard", "imagenet")
 PRECISIONS = ("auto", "fp32", "bf16")
 MISROUTED = ("once", "epoch", "drop")
-# annotation -> (type, in words)
-KINDS = {
-    "str": (str, "text"),
-    "int": (int, "a whole number"),
-    "float": ((int, float), "a number"),
-    "bool": (bool, "True or False"),
-    "dict[str, Any]": (dict, "a dict of options"),
-    "tuple[float, ...]": (tuple, "a list of numbers"),
-}
+TYPES = {
+    "str": str, "int": int, "float": float, "bool": bool,
+    "dict[str, Any]": dict, "tuple[float, ...]": tuple,
+}  # fmt: skip
+CHOICES = {
+    "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "normalise": NORMALISE,
+    "precision": PRECISIONS, "misrouted": MISROUTED,
+}  # fmt: skip
+COUNT = (0, 2**63 - 1)
+RANGES = {
+    "epochs": (1, 100_000), "batch": (1, 65_536), "lr": (0.0, 1e6), "warmup": (0.0, 1.0),
+    "label_smoothing": (0.0, 1.0), "hierarchy epochs": (0, 100_000),
+    "train_size": COUNT, "validation": COUNT, "test_size": COUNT, "patience": COUNT, "seed": COUNT,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +47,7 @@ class Hierarchy:
     misrouted: str = "once"  # random labels for misrouted training images: once, epoch, or drop
 
     def __post_init__(self) -> None:
-        _check_kinds(self)
-        _one_of("misrouted", self.misrouted, MISROUTED)
-        _in_range("hierarchy epochs", self.epochs, 0, 100_000)
+        _check(self, epochs="hierarchy epochs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,29 +96,14 @@ class Recipe:
             object.__setattr__(self, "hierarchy", _from_json(Hierarchy, self.hierarchy))
         if not isinstance(self.hierarchy, Hierarchy | None):
             raise InputError(f"hierarchy is {self.hierarchy!r}; it must be a Hierarchy or None")
-        _check_kinds(self)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("normalise", self.normalise, NORMALISE)
-        _one_of("precision", self.precision, PRECISIONS)
-        _in_range("epochs", self.epochs, 1, 100_000)
-        _in_range("batch", self.batch, 1, 65_536)
-        _in_range("lr", self.lr, 0.0, 1e6)
-        _in_range("warmup", self.warmup, 0.0, 1.0)
-        _in_range("label_smoothing", self.label_smoothing, 0.0, 1.0)
-        for name in ("train_size", "validation", "test_size", "patience", "seed"):
-            _in_range(name, getattr(self, name), 0, 2**63 - 1)
+        _check(self)
         for milestone in self.milestones:
-            _in_range("milestones", milestone, 0.0, 1.0)
+            Parameter("milestones", float, low=0.0, high=1.0).accept(milestone)
         if self.patience and not self.validation:
             raise InputError(
                 "patience needs a validation split to watch: got validation=0; "
                 "set validation to a number of training images, such as 5000"
             )
-        try:
-            self.to_json()
-        except (TypeError, ValueError) as error:
-            raise InputError(f"options hold plain, finite JSON values only: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, every field, in the order of the class."""
@@ -198,20 +187,14 @@ def _from_json(cls: type, values: dict[str, Any]) -> Any:
         raise InputError(f"not a whole {name}: {error}") from error
 
 
-def _check_kinds(values: Hierarchy | Recipe) -> None:
+def _check(values: Hierarchy | Recipe, **names: str) -> None:
+    """Refuse a field of the wrong type or range; `names` say what some are called in a sentence."""
     for f in dataclasses.fields(values):
-        kind, words = KINDS.get(f.type, (object, ""))
-        value = getattr(values, f.name)
-        if not isinstance(value, kind) or (isinstance(value, bool) and f.type in ("int", "float")):
-            raise InputError(f"{f.name} is {value!r}; it must be {words}")
+        if f.type in TYPES:
+            name = names.get(f.name, f.name)
+            _parameter(name, TYPES[f.type]).accept(getattr(values, f.name))
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not low <= value <= high:
-        raise InputError(f"{name} is {value!r}; it must be a number from {low} to {high}")
+def _parameter(name: str, kind: type) -> Parameter:
+    low, high = RANGES.get(name, (None, None))
+    return Parameter(name, kind, choices=CHOICES.get(name, ()), low=low, high=high)

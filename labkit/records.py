@@ -6,7 +6,6 @@ import base64
 import functools
 import hashlib
 import json
-import os
 import platform
 import zlib
 from collections.abc import Iterable, Mapping
@@ -29,7 +28,6 @@ FIELDS = {
     "code", "fingerprint", "parameters", "created", "resumed", "predictions", "labels", "details",
     "checksum",
 }  # fmt: skip
-PACKAGE = Path(__file__).parent
 
 
 class Record(Mapping[str, Any]):
@@ -132,7 +130,7 @@ def recorded(
     report: str | None = None, *, preset: str | None = None, folder: Path | None = None
 ) -> list[Record]:
     """The committed records, sorted by row, preset and seed."""
-    paths = sorted((folder or records_home()).glob("**/*.json"))
+    paths = sorted((folder or files.records_home()).glob("**/*.json"))
     found = [read(path) for path in paths]
     chosen = [
         record
@@ -157,23 +155,13 @@ def by_row(found: Iterable[Record]) -> dict[str, list[Record]]:
     return rows
 
 
-def records_home() -> Path:
-    """The committed records: LABKIT_RECORDS, or book/records of the checkout."""
-    return Path(os.environ.get("LABKIT_RECORDS") or PACKAGE.parent / "book" / "records")
-
-
-def runs_home() -> Path:
-    """Where runs and their checkpoints lie: LABKIT_RUNS, or the user's cache folder."""
-    return Path(os.environ.get("LABKIT_RUNS") or Path.home() / ".cache" / "labkit" / "runs")
-
-
 @functools.cache
 def code_digests() -> dict[str, str]:
     """SHA-256 of every source that decides numbers: the recipe, data/, models/ and train/."""
-    paths = [PACKAGE / "recipe.py"]
+    paths = [files.PACKAGE / "recipe.py"]
     for folder in ("data", "models", "train"):
-        paths += sorted((PACKAGE / folder).glob("*.py"))
-    return {path.relative_to(PACKAGE).as_posix(): files.sha256(path) for path in paths}
+        paths += sorted((files.PACKAGE / folder).glob("*.py"))
+    return {path.relative_to(files.PACKAGE).as_posix(): files.sha256(path) for path in paths}
 
 
 def run_key(recipe: Recipe, data_sha256: str) -> str:

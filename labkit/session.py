@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ from labkit.data import Data, Split, available, load
 from labkit.errors import InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
-from labkit.reports import Report, Row, find_report, find_row
+from labkit.reports import Row, find_report, find_row
 from labkit.train import cost, device
 from labkit.train.fit import Run, fit
 
@@ -165,7 +164,7 @@ class Session:
     def claims(self) -> pd.DataFrame:
         """Each claim of the report, judged by this notebook's runs."""
         found = self._records()
-        return compare.verdicts(self.report.claims, found, shares(self.report, found))
+        return compare.verdicts(self.report.claims, found, self.report.shares(found))
 
     def recorded(self, preset: str) -> dict[str, list[Record]]:
         """The committed records of this report at a preset, by row."""
@@ -188,18 +187,6 @@ class Session:
 
     def _dataset(self, name: str) -> str:
         return f"synthetic_{name}" if self.synthetic else name
-
-
-def shares(report: Report, found: Mapping[str, list[Record]]) -> dict[str, float]:
-    """Which part of its own budget each row has had on real data, by its first record."""
-    full = {row.id: row.full for row in report.rows}
-    first = {row: records[0] for row, records in found.items() if records}
-    return {
-        row: sum(e["images"] for e in record["rows"])
-        / full[row].images_shown(record["data"]["published_train"])
-        for row, record in first.items()
-        if not record["data"]["synthetic"]
-    }
 
 
 def _within(recipe: Recipe, images: int) -> Recipe:

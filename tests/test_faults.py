@@ -23,7 +23,7 @@ import torch
 from helpers import NORMALISED, TINY, timeless, weights
 
 import labkit as lk
-from labkit import cli, records
+from labkit import cli, files, records
 from labkit.book import stale
 from labkit.errors import DataError, DeviceError, OutOfTimeError, TrainingError
 from labkit.train import fingerprint, loop
@@ -118,13 +118,13 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_it_stands(reference
 
 SLOW = """
 import time
-from labkit import records
+from labkit import files
 from labkit.train import loop
 from labkit.train.fit import fit
 fit.__kwdefaults__["checkpoint_every"] = 0
 step = loop.train_step
 def slow(*arguments):
-    if list(records.runs_home().glob("*/last.json")):  # in the second epoch
+    if list(files.runs_home().glob("*/last.json")):  # in the second epoch
         print("waiting", flush=True)
         time.sleep(600)
     return step(*arguments)
@@ -147,7 +147,7 @@ def test_a_stopped_command_says_so_and_goes_on_where_it_stood(number, code, word
     assert child.returncode == code
     assert said.splitlines()[-1] == f"labkit: {word}; {cli.STOPPED}"
     assert "Traceback" not in said
-    (folder,) = records.runs_home().iterdir()
+    (folder,) = files.runs_home().iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["epoch-00001.pt", "last.json"]
     assert cli.main(COMMAND) == 0
     assert records.read(folder / "record.json")["resumed"] == 1
@@ -461,12 +461,12 @@ def test_links_and_another_working_directory_change_nothing(home, monkeypatch):
 
 
 BARE = """
-import sys
+import importlib, sys
 for name in ("seaborn", "matplotlib", "papermill", "nbclient", "psutil"):
     sys.modules[name] = None
 import labkit as lk
 for call in (lambda: lk.figures.png(lk.figures.samples(lk.load("synthetic_cifar10"))),
-             lambda: __import__("labkit.runner").runner.run("a.ipynb", "b.ipynb")):
+             lambda: importlib.import_module("labkit.runner.run").run("a.ipynb", "b.ipynb")):
     try:
         call()
     except (ImportError, lk.InputError) as error:

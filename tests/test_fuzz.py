@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from labkit import records
 from labkit.data.archives import tar_members, zip_members
 from labkit.errors import DataError, InputError, RecordError
-from labkit.notebooks import Notebook
-from labkit.parameters import PARAMETERS, check, declared
+from labkit.parameters import PARAMETERS, check
 from labkit.recipe import Recipe
+from labkit.runner.contract import declared
+from labkit.runner.document import Notebook
 
 SCALARS = st.one_of(
     st.none(),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.errors import InputError
-from labkit.parameters import PARAMETERS, Parameter, check, declared, pairs, parameters
+from labkit.parameters import PARAMETERS, Parameter, check, checked_parameters, pairs
+from labkit.runner.contract import declared
 
 RATE = {"lr": Parameter("lr", float, 0.1)}
 
@@ -50,12 +51,12 @@ def one(name, value):
 
 
 def as_cell(name, value):
-    return parameters({name: value, "In": [""]})[name]
+    return checked_parameters({name: value, "In": [""]})[name]
 
 
 def as_injected(name, value):
     cell = f"# Parameters\n{name} = {value!r}\n"
-    return parameters({name: value, "In": ["", "preset: str = 'smoke'", cell]})[name]
+    return checked_parameters({name: value, "In": ["", "preset: str = 'smoke'", cell]})[name]
 
 
 ENTRANCES = [one, as_cell, as_injected]
@@ -120,7 +121,7 @@ def test_every_problem_has_its_line():
 def test_misspelt_name_injected_by_plain_papermill_is_found():
     history = ["", "# parameters\npreset: str = 'smoke'", "# Parameters\nepoch = 5\n"]
     with pytest.raises(InputError, match="did you mean epochs"):
-        parameters({"preset": "smoke", "epoch": 5, "In": history})
+        checked_parameters({"preset": "smoke", "epoch": 5, "In": history})
 
 
 def test_cells_run_again_in_jupyterlab_are_no_false_alarm():
@@ -131,20 +132,23 @@ def test_cells_run_again_in_jupyterlab_are_no_false_alarm():
         "# Parameters\nepochs = 5\n",  # the reader corrected the cell and ran it again
         "epoch = 1",  # a name of the reader's own
     ]
-    assert parameters({"preset": "smoke", "epochs": 5, "epoch": 1, "In": history})["epochs"] == 5
+    assert (
+        checked_parameters({"preset": "smoke", "epochs": 5, "epoch": 1, "In": history})["epochs"]
+        == 5
+    )
 
 
 def test_a_notebook_may_declare_more_than_the_contract():
     history = ["", "# Parameters\nwidth = 8\n"]
     namespace = {"preset": "smoke", "width": 8, "In": history, "__annotations__": {"width": int}}
-    assert parameters(namespace) == check({"preset": "smoke"})
+    assert checked_parameters(namespace) == check({"preset": "smoke"})
 
 
 @pytest.mark.faults(23)
 @pytest.mark.parametrize("code", ["seeds = open('x', 'w')", "import os", "lr = float('nan')"])
 def test_an_injected_cell_holds_values_only(code):
     with pytest.raises(InputError, match=r"holds code|plain value"):
-        parameters({"preset": "smoke", "In": ["", f"# Parameters\n{code}\n"]})
+        checked_parameters({"preset": "smoke", "In": ["", f"# Parameters\n{code}\n"]})
 
 
 def test_pairs():

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from labkit import records
+from labkit import files, records
 from labkit.errors import InputError, RecordError
 from labkit.recipe import Recipe
 from labkit.records import Record
@@ -57,7 +57,7 @@ def _same_schedule(record: Record, recipe: Recipe) -> bool:
 
 def check_records(folder: Path | None = None) -> int:
     """Print one line a record; 0 when every one can be read and is fresh, else 1."""
-    folder = folder or records.records_home()
+    folder = folder or files.records_home()
     paths = sorted(folder.glob("**/*.json"))
     bad = 0
     for path in paths:

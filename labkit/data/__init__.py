@@ -9,7 +9,6 @@ from a copy in that folder, from one added by hand, or from a verified download.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from labkit.data import download, prepared, synthetic
 from labkit.data.catalogue import CATALOGUE, Entry
 from labkit.data.dataset import Data, Split
 from labkit.errors import DataError, InputError, unknown
+from labkit.files import data_home
 
 __all__ = [
     "DATASETS",
@@ -25,7 +25,6 @@ __all__ = [
     "Split",
     "add",
     "available",
-    "data_home",
     "listing",
     "load",
     "verify",
@@ -40,14 +39,6 @@ DATASETS = {
     "synthetic_cifar100": "drawn stand-in for CIFAR-100, 12,000 images",
     "synthetic_tiny_imagenet": "drawn stand-in for Tiny-ImageNet-200, 12,000 images",
 }
-
-
-def data_home() -> Path:
-    """The data folder: LABKIT_DATA, or ~/.cache/labkit/data."""
-    home = Path(os.environ.get("LABKIT_DATA") or "~/.cache/labkit/data").expanduser()
-    if home.exists() and not home.is_dir():
-        raise DataError(f"the data folder {home} is a file; set LABKIT_DATA to a folder")
-    return home
 
 
 def load(name: str) -> Data:

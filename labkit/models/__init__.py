@@ -23,6 +23,7 @@ from labkit.models import (
     wide_resnet,
 )
 from labkit.models.summary import Summary, summary
+from labkit.parameters import Parameter
 
 __all__ = ["MODELS", "Model", "Summary", "build", "summary"]
 
@@ -154,9 +155,7 @@ def _check_options(name: str, known: Mapping[str, type], options: Mapping[str, o
     for key, value in options.items():
         if key not in known:
             raise InputError(f"{name}: {unknown('option', key, list(known))}")
-        allowed = (int, float) if known[key] is float else known[key]
-        if not isinstance(value, allowed) or (isinstance(value, bool) and known[key] is not bool):
-            raise InputError(f"{name}: option {key} is {value!r}; it must be {known[key].__name__}")
+        Parameter(f"{name}: option {key}", known[key]).accept(value)
 
 
 def _check_images(name: str, model: Model, size: int, channels: int) -> None:

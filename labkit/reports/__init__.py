@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from labkit.errors import InputError, unknown
 from labkit.reports import (
     hierarchical_cifar100,
@@ -21,7 +23,7 @@ _MODULES = (
 )
 REPORTS: dict[str, Report] = {report.REPORT.name: report.REPORT for report in _MODULES}
 
-__all__ = ["PRESETS", "REPORTS", "Report", "Row", "find_report", "find_row"]
+__all__ = ["PRESETS", "REPORTS", "Report", "Row", "find_report", "find_row", "find_rows"]
 
 
 def find_report(name: str) -> Report:
@@ -34,6 +36,27 @@ def find_report(name: str) -> Report:
         if name in (report.name, report.id, report.notebook):
             return report
     raise InputError(unknown("report", name, list(REPORTS)))
+
+
+def find_rows(targets: Iterable[str] = (), *, optional: bool = False) -> list[tuple[Report, Row]]:
+    """The rows that targets name, each with its report, in the order of the targets.
+
+    A target is a row, or a report by name, number or notebook; none are all reports. Of a report
+    the printed rows are meant, with `optional` its controls and extra rows as well.
+
+    Raises:
+        InputError: no such report or row; the message names the nearest.
+    """
+    rows: dict[str, tuple[Report, Row]] = {}
+    for target in targets or REPORTS:
+        if "-" in target:
+            rows.setdefault(target, find_row(target))
+            continue
+        report = find_report(target)
+        for row in report.rows:
+            if optional or not row.optional:
+                rows.setdefault(row.id, (report, row))
+    return list(rows.values())
 
 
 def find_row(name: str) -> tuple[Report, Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,17 @@ class Report:
         """The rows that a notebook runs at a preset: all that it has, but a lesson's long ones."""
         lesson = preset == "lesson"
         return [row for row in self.rows if row.at(preset) and not (lesson and row.long)]
+
+    def shares(self, records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+        """Which part of its own budget each row has had on real data, by its first record."""
+        full = {row.id: row.full for row in self.rows}
+        first = {row: some[0] for row, some in records.items() if some}
+        return {
+            row: sum(epoch["images"] for epoch in record["rows"])
+            / full[row].images_shown(record["data"]["published_train"])
+            for row, record in first.items()
+            if not record["data"]["synthetic"]
+        }
 
     @property
     def dataset(self) -> str:

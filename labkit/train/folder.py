@@ -57,7 +57,7 @@ class RunFolder:
     @classmethod
     def of(cls, recipe: Recipe, data: Data, *, every: float = 10.0) -> RunFolder:
         """The folder of the run of this recipe on these images by today's code."""
-        path = records.runs_home() / records.run_key(recipe, data.sha256)
+        path = files.runs_home() / records.run_key(recipe, data.sha256)
         return cls(path, every=every, recipe=recipe.to_json())
 
     def part(self, name: str, recipe: Recipe) -> RunFolder:

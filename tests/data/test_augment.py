@@ -369,8 +369,8 @@ def test_flip_shift_cutout_is_one_after_the_other():
 
 
 def test_passes():
-    assert pipelines("set1+set2") == ["set1", "set2"]
-    assert pipelines("none") == ["none"]
+    assert pipelines("set1+set2") == [AUGMENTS["set1"], AUGMENTS["set2"]]
+    assert pipelines("none") == [AUGMENTS["none"]]
     with pytest.raises(InputError, match="no augmentation 'fliip'; did you mean flip"):
         pipelines("set1+fliip")
 

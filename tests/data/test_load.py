@@ -22,6 +22,7 @@ from labkit.data import catalogue, cifar, download, prepared, tiny_imagenet
 from labkit.data.classes import CIFAR100, SUPERCLASSES, TINY_IMAGENET
 from labkit.data.partitions import PARTITIONS
 from labkit.errors import DataError, InputError
+from labkit.files import data_home
 
 REAL = tuple(catalogue.CATALOGUE)
 
@@ -73,10 +74,10 @@ def test_cifar_binary_folder(place, name, inside):
 
 def test_a_folder_in_the_data_folder_is_found_and_prepared():
     assert not data.available("cifar10")
-    forge.cifar_folder(data.data_home(), "cifar10")
+    forge.cifar_folder(data_home(), "cifar10")
     assert data.available("cifar10")
     first = data.load("cifar10")
-    forge.write(data.data_home() / FOLDERS["cifar10"], {"test_batch.bin": b"no longer looked at"})
+    forge.write(data_home() / FOLDERS["cifar10"], {"test_batch.bin": b"no longer looked at"})
     again = data.load("cifar10")
     assert again.card() == first.card()
     assert torch.equal(again.train.images, first.train.images)
@@ -92,7 +93,7 @@ def test_cifar_archive(place, name):
 
 
 def test_the_published_archive_in_the_data_folder_is_read(monkeypatch):
-    path = forge.cifar_archive(data.data_home() / "cifar-100-binary.tar.gz", "cifar100")
+    path = forge.cifar_archive(data_home() / "cifar-100-binary.tar.gz", "cifar100")
     official(monkeypatch, "cifar100", path)
     small = dataclasses.replace(
         cifar.BINARY["cifar100"], train={"train.bin": 100}, test={"test.bin": 100}
@@ -105,10 +106,10 @@ def test_the_published_archive_in_the_data_folder_is_read(monkeypatch):
 
 @pytest.mark.faults(12)
 def test_another_archive_under_the_published_name_is_refused(home):
-    forge.cifar_archive(data.data_home() / "cifar-10-binary.tar.gz", "cifar10")
+    forge.cifar_archive(data_home() / "cifar-10-binary.tar.gz", "cifar10")
     with pytest.raises(DataError, match="not the published file, which has 170,052,171 bytes"):
         data.load("cifar10")
-    assert not (data.data_home() / "prepared").exists()
+    assert not (data_home() / "prepared").exists()
 
 
 @pytest.mark.faults(11)
@@ -128,7 +129,7 @@ def test_a_download_is_prepared_and_its_archive_removed(monkeypatch, place):
     monkeypatch.setattr(download, "fetch", fetch)
     got = data.load("tiny_imagenet")
     assert len(got.train) == len(got.test) == 200
-    assert [p.name for p in data.data_home().iterdir()] == ["prepared"]
+    assert [p.name for p in data_home().iterdir()] == ["prepared"]
 
 
 @pytest.mark.faults(13)
@@ -141,7 +142,7 @@ def test_without_network_and_copy_a_sentence_says_what_to_do(monkeypatch, name):
     archive = catalogue.CATALOGUE[name].archive
     with pytest.raises(DataError) as error:
         data.load(name)
-    path = data.data_home() / archive.file
+    path = data_home() / archive.file
     for part in (archive.url, archive.md5, f"{archive.size:,}", str(path), f"synthetic_{name}"):
         assert part in str(error.value)
     assert not data.available(name)
@@ -258,7 +259,7 @@ def test_a_bad_image_is_named_with_its_reason(place, fault):
     forge.write(forge.tiny_folder(place), {name: content})
     with pytest.raises(DataError, match=f"{name}: .*{reason}"):
         data.add("tiny_imagenet", place)
-    assert not (data.data_home() / "prepared").exists()
+    assert not (data_home() / "prepared").exists()
 
 
 @pytest.mark.faults(19)
@@ -276,7 +277,7 @@ def test_missing_and_unknown_images_are_listed_up_to_ten(place):
     assert "its class 'n00000000' is not one of Tiny-ImageNet's 200" in lines[1]
     assert "val/images/stray.JPEG: has no line in val/val_annotations.txt" in lines[10]
     assert "and 1 more" in lines[11]
-    assert not (data.data_home() / "prepared").exists()
+    assert not (data_home() / "prepared").exists()
 
 
 @pytest.mark.faults(19)
@@ -310,7 +311,7 @@ def test_a_wrong_cifar_file_is_refused(place, change, message):
     forge.write(forge.cifar_folder(place, "cifar100"), change)
     with pytest.raises(DataError, match=message):
         data.add("cifar100", place)
-    assert not (data.data_home() / "prepared").exists()
+    assert not (data_home() / "prepared").exists()
 
 
 def test_add_says_what_it_looked_for(place):
@@ -378,7 +379,7 @@ def test_a_prepared_read_only_folder_can_be_read(monkeypatch):
         data.add("cifar10", place)
         data.load("cifar10")  # imports what it needs while that can be read
         forge.cifar_folder(place, "cifar100")
-        data.data_home().chmod(0o555)
+        data_home().chmod(0o555)
         with an_ordinary_user():
             assert len(data.load("cifar10").test) == 10
             with pytest.raises(DataError, match=r"cannot write .*denied.*; set LABKIT_DATA"):
@@ -406,19 +407,19 @@ def damage(path, how):
 def test_a_damaged_prepared_file_is_refused(place, how):
     forge.cifar_folder(place, "cifar10")
     data.add("cifar10", place)
-    damage(prepared.path_of(data.data_home(), "cifar10"), how)
+    damage(prepared.path_of(data_home(), "cifar10"), how)
     with pytest.raises(DataError, match=r"cifar10\.safetensors cannot be used: .*; delete it"):
         data.load("cifar10")
 
 
 def test_verify_finds_a_flipped_bit_that_load_does_not(place):
-    assert list(data.verify()) == [f"nothing is prepared in {data.data_home()}"]
+    assert list(data.verify()) == [f"nothing is prepared in {data_home()}"]
     forge.cifar_folder(place, "cifar10")
     forge.cifar_folder(place, "cifar100")
     for name in ("cifar10", "cifar100"):
         data.add(name, place)
     assert [line.split(": ")[-1] for line in data.verify()] == ["ok", "ok"]
-    path = prepared.path_of(data.data_home(), "cifar10")
+    path = prepared.path_of(data_home(), "cifar10")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -436,7 +437,7 @@ def test_verify_finds_a_flipped_bit_that_load_does_not(place):
 def test_listing_tells_the_state_of_every_set(place):
     forge.cifar_folder(place, "cifar10")
     data.add("cifar10", place)
-    forge.cifar_folder(data.data_home(), "cifar100")
+    forge.cifar_folder(data_home(), "cifar100")
     rows = {row["name"]: row for row in data.listing()}
     assert list(rows) == list(data.DATASETS)
     states = [rows[name]["state"] for name in (*REAL, "synthetic_cifar10")]
@@ -444,7 +445,7 @@ def test_listing_tells_the_state_of_every_set(place):
     assert (rows["cifar10"]["train"], rows["cifar10"]["test"]) == (50, 10)
     assert not rows["cifar10"]["complete"]
     assert rows["tiny_imagenet"]["bytes"] == 248_100_043
-    prepared.path_of(data.data_home(), "cifar10").write_bytes(b"?")
+    prepared.path_of(data_home(), "cifar10").write_bytes(b"?")
     assert data.listing()[0]["state"] == "damaged"
     assert json.dumps(data.listing())
 

@@ -310,9 +310,17 @@ def learns(name, *, steps=400):
     [
         ("wrn_16_2", {}, "no model 'wrn_16_2'; did you mean wrn16_2"),
         ("wrn16_2", {"drop": 0.1}, "wrn16_2: no option 'drop'; did you mean dropout?"),
-        ("wrn16_2", {"dropout": "much"}, "option dropout is 'much'; it must be float"),
+        (
+            "wrn16_2",
+            {"dropout": "much"},
+            "option dropout='much' is refused: it takes a finite number",
+        ),
         ("wrn16_2", {"depth": 16}, "no option 'depth'"),
-        ("residual_attention", {"attention": 0}, "option attention is 0; it must be bool"),
+        (
+            "residual_attention",
+            {"attention": 0},
+            "option attention=0 is refused: it takes True or False",
+        ),
         ("mbn", {"thinner": 0}, "thinner is 0; it must be 1 or more"),
         ("mnist_net", {"dropout": 0.1}, "no option 'dropout'; known: none"),
         ("residual_attention", {"size": 30}, "in steps of 4; these have 30x30"),

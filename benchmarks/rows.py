@@ -6,18 +6,21 @@ timed is training, without the scoring of validation and test images.
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import speed
 import torch
 
-from labkit import bench, records
+from labkit import records
 from labkit.data.catalogue import CATALOGUE, Entry
-from labkit.errors import InputError
+from labkit.errors import OK, InputError
 from labkit.recipe import Recipe
-from labkit.reports import PRESETS, REPORTS, Row, find_report, find_row
+from labkit.reports import PRESETS, Row, find_rows
 from labkit.reports.rows import Report
 from labkit.train import cost
 from labkit.train.device import device_card, own_randomness, pick_device, use_bf16
@@ -41,6 +44,20 @@ class Line:
     images: int
     flop: float
     seconds: float
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`labkit bench --rows`, or `python benchmarks/rows.py`; returns the exit code."""
+    text = "How long each row of the reports takes, from a few timed steps of its networks."
+    parser = argparse.ArgumentParser(
+        prog="labkit bench --rows", description=text, allow_abbrev=False
+    )
+    parser.add_argument("targets", nargs="*", help="reports or rows (default: all)")
+    text = "lesson or full (lesson on a CPU, full on a GPU)"
+    parser.add_argument("--preset", default="", help=text)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    bench_rows(**vars(parser.parse_args(argv)))
+    return OK
 
 
 def bench_rows(
@@ -89,17 +106,17 @@ def bench_rows(
     if targets or seconds != SECONDS:
         print("not written: the results are of all rows, timed as long as usual")
         return results
-    bench.write(results, f"rows-{preset}-{target.type}")
+    speed.write(results, f"rows-{preset}-{target.type}")
     return results
 
 
 def _chosen(targets: Sequence[str], preset: str) -> list[tuple[Report, Row]]:
-    named = (
-        [find_row(target)[1]] if "-" in target else find_report(target).at(preset)
-        for target in targets or REPORTS
-    )
-    chosen = dict.fromkeys(row.id for rows in named for row in rows if row.at(preset))
-    return [find_row(id) for id in chosen]
+    """What a notebook runs at the preset, and every row that is named."""
+    return [
+        (report, row)
+        for report, row in find_rows(targets, optional=True)
+        if row.at(preset) and (row.id in targets or row in report.at(preset))
+    ]
 
 
 def _time(
@@ -119,8 +136,8 @@ def _time(
         key = json.dumps([{n: one.to_json()[n] for n in SHARED}, part.classes, data.side])
         if key not in known:
             known[key] = _speed(one, part.classes, data, device, seconds)
-        speed, each = known[key]
-        took += part.images / speed
+        rate, each = known[key]
+        took += part.images / rate
         flop += part.images * each
     images = sum(part.images for part in parts)
     return Line(row.id, report.title, row.title, not row.optional, images, flop, took)
@@ -137,10 +154,14 @@ def _speed(
     # a GPU's graph is captured after a few steps, and must be there when the time counts
     least = 2 * WARM_UP if device.type == "cuda" else 1
     steps = max(least, round(seconds / (guess * recipe.batch * recipe.passes)))
-    split = bench.random_images(steps * recipe.batch, data.side, classes, device)
+    split = speed.random_images(steps * recipe.batch, data.side, classes, device)
     short = recipe.replace(
         dataset="random", epochs=2, validation=0, train_size=0, patience=0, watch_test=False,
         schedule="constant", milestones=(), warmup=0.0, drop_last=True,
     )  # fmt: skip
     with own_randomness(device, deterministic=False):  # as in every training
-        return bench.images_per_second(short, split, classes, bf16), flop
+        return speed.images_per_second(short, split, classes, bf16), flop
+
+
+if __name__ == "__main__":
+    sys.exit(main())

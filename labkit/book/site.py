@@ -24,15 +24,18 @@ from typing import Any
 
 import yaml
 
-from labkit import files, notebooks, pages, parameters, records, runner
+from labkit import files, parameters, records
+from labkit.book import page, tables
 from labkit.errors import InputError
+from labkit.runner import contract, document
+from labkit.runner.run import run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LIMITS = {"smoke": 600.0, "lesson": 3600.0, "full": 86_400.0}  # seconds for one cell
 LOCKED = ("torch", "torchvision", "numpy", "pandas", "seaborn", "matplotlib", "papermill")
 BUILDERS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
-# by any notebook: they cannot change results
-NOT_IMPORTED = ("cli.py", "gallery.py", "layertable.py", "pages.py", "publish.py")
+# rooms that no notebook enters: they cannot change its results
+OUTSIDE = ("book", "cli.py", "sweep")
 REQUESTS = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["'](?:https?:)?//[^"']*"""
     r"""|<link\b(?=[^>]*rel=["'](?:stylesheet|preload|icon)["'])[^>]*href=["'](?:https?:)?//[^"']*"""
@@ -90,7 +93,7 @@ def _execute(sources: list[Path], folder: Path, preset: str, root: Path) -> Iter
             if known.get("key") == key:
                 yield Line(source.stem, "unchanged", known["seconds"], known["peak_memory_mb"])
                 continue
-            result = runner.run(source, out, values, timeout=LIMITS[preset], expect=pages.complaint)
+            result = run(source, out, values, timeout=LIMITS[preset], expect=page.complaint)
         except InputError as error:
             print(f"{source.name}: {error}", file=sys.stderr)
             yield Line(source.stem, "bad input", 0.0, 0.0, 2)
@@ -123,7 +126,7 @@ def _runs(preset: str) -> Iterator[None]:
 
 
 def _values(source: Path, preset: str) -> dict[str, str]:
-    return {"preset": preset} if "preset" in parameters.declared(source) else {}
+    return {"preset": preset} if "preset" in contract.declared(source) else {}
 
 
 def notebook_key(source: Path, values: Mapping[str, Any], shared: str) -> str:
@@ -131,7 +134,7 @@ def notebook_key(source: Path, values: Mapping[str, Any], shared: str) -> str:
 
     Its prose, tags and titles are not in it: changing them costs a build, not a training.
     """
-    cells = parameters.read_notebook(source)["cells"]
+    cells = document.read_notebook(source)["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     return _digest(json.dumps([code, values, shared], sort_keys=True))
 
@@ -141,11 +144,12 @@ def _environment_key(root: Path) -> str:
     library = [
         path
         for path in sorted((root / "labkit").rglob("*"))
-        if path.suffix in (".py", ".csv") and path.name not in NOT_IMPORTED
+        if path.suffix in (".py", ".csv")
+        and path.relative_to(root / "labkit").parts[0] not in OUTSIDE
     ]
     parts = [
         *_contents([*library, *_record_files(root)], root),
-        *_stamps(_data_home()),
+        *_stamps(files.data_home()),
         platform.python_version(),
         *_versions(LOCKED),
     ]
@@ -159,14 +163,14 @@ def _publish(sources: list[Path], build: Path, root: Path, allow_stale: bool) ->
     if (html / "index.html").is_file() and mark.is_file() and mark.read_text("utf-8") == key:
         return 0
     found = records.recorded(folder=root / "book" / "records")
-    stale = _stale(found)
+    stale = _stale(found, build)
     for path, reason in stale.items():
         print(f"stale record {Path(path).name}: {reason}", file=sys.stderr)
     if stale and not allow_stale:
         print("train those rows again, or publish them marked: --allow-stale", file=sys.stderr)
         return 1
     shown = [source.stem for source in sources]
-    made = {"results": pages.results(found, stale, shown), "races": pages.races(found, stale)}
+    made = {"results": tables.results(found, stale, shown), "races": tables.races(found, stale)}
     _stage(sources, build, root, made)
     if not _sphinx(build):
         return 1
@@ -177,12 +181,42 @@ def _publish(sources: list[Path], build: Path, root: Path, allow_stale: bool) ->
     return 0
 
 
-def _stale(found: list[records.Record]) -> dict[str, str]:
-    if not found:
-        return {}
-    from labkit.book.stale import stale_records  # needs torch, and seconds: only for a new site
+def _stale(found: list[records.Record], build: Path) -> dict[str, str]:
+    """Path of each stale record with its reason; known until a record or the training changes."""
+    paths = [record.path for record in found]
+    key = _digest("\n".join([*_training(), *_contents(paths, Path("/")), *_versions(LOCKED)]))
+    cache = build / "stale.json"
+    known = _json(cache)
+    if known.get("key") != key:
+        from labkit.book.stale import stale_records  # needs torch, and seconds
 
-    return stale_records(found)
+        known = {"key": key, "stale": stale_records(found)}
+        files.write_atomic(cache, json.dumps(known))
+    return known["stale"]
+
+
+def _models(build: Path, shown: list[str]) -> Path:
+    """The folder with the page of models and its pictures, made when a source of theirs changed."""
+    rooms = ("models", "figures", "reports", "book", "data")
+    sources = [path for room in rooms for path in _tree(files.PACKAGE / room)]
+    versions = _versions(("torch", "torchvision", "matplotlib"))
+    key = _digest("\n".join([*_contents(sources, files.PACKAGE), *versions, *shown]))
+    folder, mark = build / "models", build / "models.key"
+    if not (mark.is_file() and mark.read_text(encoding="utf-8") == key and folder.is_dir()):
+        from labkit.book import models_page  # needs torch, and seconds
+
+        shutil.rmtree(folder, ignore_errors=True)
+        models_page.write(folder, shown)
+        files.write_atomic(mark, key)
+    return folder
+
+
+def _training() -> list[str]:
+    """What decides a fingerprint: the rooms of training, and the recipes of the rows."""
+    names = ("recipe.py", "data", "models", "train", "reports", "book/stale.py")
+    places = [files.PACKAGE / name for name in names]
+    paths = [path for place in places for path in ([place] if place.is_file() else _tree(place))]
+    return _contents(paths, files.PACKAGE)
 
 
 def _site_key(sources: list[Path], build: Path, root: Path, allow_stale: bool) -> str:
@@ -203,20 +237,18 @@ def _stage(sources: list[Path], build: Path, root: Path, made: dict[str, str]) -
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(root / "book", stage / "book", ignore=shutil.ignore_patterns("_build"))
     for source in sources:
-        executed = parameters.read_notebook(build / "executed" / source.name)
-        page = pages.page(parameters.read_notebook(source), executed)
-        notebooks.write(stage / "notebooks" / source.name, page)
-    tables = {
+        executed = document.read_notebook(build / "executed" / source.name)
+        shown = page.page(document.read_notebook(source), executed)
+        document.write(stage / "notebooks" / source.name, shown)
+    generated = {
         **made,
-        "parameters": pages.parameter_table(),
-        "reports": pages.report_list(sources),
-        "benchmarks": pages.benchmarks(root / "benchmarks" / "results"),
+        "parameters": tables.parameter_table(),
+        "reports": tables.report_list(sources),
+        "benchmarks": tables.benchmarks(root / "benchmarks" / "results"),
     }
-    for name, text in tables.items():
+    for name, text in generated.items():
         files.write_atomic(stage / "book" / "generated" / f"{name}.md", text + "\n")
-    from labkit import gallery  # needs torch, and seconds: only for a new site
-
-    models = gallery.made(build / "models", [source.stem for source in sources])
+    models = _models(build, [source.stem for source in sources])
     shutil.copytree(models, stage / "book" / "generated" / "models")
     config = stage / "book" / "_config.yml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -229,13 +261,13 @@ def update_readme(root: Path = ROOT) -> None:
     path = root / "README.md"
     before, _, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
-    table = pages.summary(records.recorded(folder=root / "book" / "records"))
+    table = tables.summary(records.recorded(folder=root / "book" / "records"))
     files.write_atomic(path, f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
 
 
 def repository(root: Path) -> str:
     """The checkout's public home, as https://..., or empty: then the pages carry no such links."""
-    url = notebooks.git(root, "remote", "get-url", "origin") or ""
+    url = document.git(root, "remote", "get-url", "origin") or ""
     url = re.sub(r"^git@([^:]+):", r"https://\1/", url).removesuffix(".git")
     return url if re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", url) else ""
 
@@ -278,7 +310,7 @@ def _sphinx(build: Path) -> bool:
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
-    log = notebooks.ANSI.sub("", done.stdout.decode("utf-8", "replace"))
+    log = document.ANSI.sub("", done.stdout.decode("utf-8", "replace"))
     files.write_atomic(build / "build.log", log)
     if done.returncode:
         said = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line]
@@ -319,8 +351,16 @@ def _print_table(lines: list[Line]) -> None:
 def _note(note: Path, out: Path) -> dict[str, Any]:
     """What is known of an executed notebook; nothing when either file is missing or damaged."""
     try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        parameters.read_notebook(out)
+        document.read_notebook(out)
+    except InputError:
+        return {}
+    return _json(note)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object of our own making; empty when the file is missing or damaged."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
@@ -328,12 +368,6 @@ def _note(note: Path, out: Path) -> dict[str, Any]:
 
 def _record_files(root: Path) -> list[Path]:
     return sorted((root / "book" / "records").rglob("*.json"))
-
-
-def _data_home() -> Path:
-    from labkit.data import data_home
-
-    return data_home()
 
 
 def _stamps(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import files
+from labkit.errors import InputError
 from labkit.parameters import INJECTED
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -30,6 +31,24 @@ class Fault:
 
     sentence: str
     exception: str = ""  # the class name of what a cell raised
+
+
+def read_notebook(path: Path | str) -> dict[str, Any]:
+    """A notebook's JSON.
+
+    Raises:
+        InputError: the file is missing, or is not a notebook of format 4.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no notebook {path}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a notebook: {error}") from error
+    cells = content.get("cells") if isinstance(content, dict) else None
+    if not isinstance(cells, list) or content.get("nbformat") != 4:
+        raise InputError(f"{path} is not a notebook of format 4; open and save it in JupyterLab")
+    return content
 
 
 def inspect(notebook: Notebook) -> Fault | None:

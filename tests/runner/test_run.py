@@ -14,8 +14,8 @@ import time
 import psutil
 import pytest
 
-from labkit import notebooks, runner, watch
 from labkit.errors import InputError
+from labkit.runner import document, run, watch
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PARAMETERS = '# parameters\npreset: str = "smoke"\nseeds: int = 1\nnote: str = ""'
@@ -102,7 +102,7 @@ def test_a_good_notebook_is_verified_and_named(make):
     before = path.read_bytes()
     out = out_of(path)
     out.with_name(f"{out.stem}.failed.ipynb").write_text("old", encoding="utf-8")
-    result = runner.run(path, out, {"seeds": "3", "note": hostile}, progress=False)
+    result = run.run(path, out, {"seeds": "3", "note": hostile}, progress=False)
     assert result.ok
     assert (result.status, result.exit_code, result.out) == ("ok", 0, out)
     assert result.seconds > 0
@@ -141,7 +141,7 @@ def test_a_failure_has_its_sentence_and_keeps_the_last_good_output(make, capfd, 
     path = make(source, "print('after')")
     out = out_of(path)
     out.write_text("good", encoding="utf-8")
-    result = runner.run(path, out, progress=False)
+    result = run.run(path, out, progress=False)
     assert (result.status, result.exit_code) == (status, 1)
     assert out.read_text(encoding="utf-8") == "good"
     failed = out.with_name("out {0}.failed.ipynb")
@@ -171,7 +171,7 @@ def test_a_failure_has_its_sentence_and_keeps_the_last_good_output(make, capfd, 
 def test_a_cell_that_never_ends_is_stopped(make, monkeypatch, source, limit):
     monkeypatch.setattr(watch, "GRACE", 2.0)
     path = make(source)
-    result = runner.run(path, out_of(path), timeout=limit, progress=False)
+    result = run.run(path, out_of(path), timeout=limit, progress=False)
     assert (result.status, result.exit_code) == ("timed out", 1)
     assert "cell 2 of 2 (while True" in result.message
     assert result.seconds < limit + 60
@@ -238,7 +238,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_kernel(make, monkeypatch):
 
     hand = threading.Thread(target=press)
     hand.start()
-    result = runner.run(path, out_of(path), progress=False)
+    result = run.run(path, out_of(path), progress=False)
     ended.set()
     hand.join()
     assert (result.status, result.exit_code) == ("interrupted", 130)
@@ -294,14 +294,14 @@ def test_bad_input_is_refused_before_a_kernel_starts(make, monkeypatch, values, 
     monkeypatch.setattr(watch.Watch, "wait", lambda self: pytest.fail("a kernel was started"))
     path = make("1")
     with pytest.raises(InputError, match=words):
-        runner.run(path, out_of(path), values)
+        run.run(path, out_of(path), values)
     assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.faults(21)
 @pytest.mark.slow
 def test_plain_papermill_with_a_misspelt_name_fails_with_the_sentence(make):
-    path = make("from labkit.parameters import parameters\nparameters(globals())")
+    path = make("from labkit.parameters import checked_parameters\nchecked_parameters(globals())")
     path = path.rename(path.with_name("plain.ipynb"))  # papermill formats braces in paths
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", path.name, "out.ipynb"]
     for given, code in ((["-p", "seed", "3"], 1), (["-p", "seeds", "3", "-p", "note", "x"], 0)):
@@ -316,28 +316,28 @@ def test_plain_papermill_with_a_misspelt_name_fails_with_the_sentence(make):
 def test_bad_files_are_refused(make, monkeypatch):
     path = make("1")
     with pytest.raises(InputError, match="is the notebook itself"):
-        runner.run(path, path)
+        run.run(path, path)
     with pytest.raises(InputError, match=r"must end in \.ipynb"):
-        runner.run(path, path.with_suffix(".html"))
+        run.run(path, path.with_suffix(".html"))
     with pytest.raises(InputError, match="there is no notebook"):
-        runner.run(path.with_name("no.ipynb"), out_of(path))
+        run.run(path.with_name("no.ipynb"), out_of(path))
     content = json.loads(path.read_text(encoding="utf-8"))
     content["cells"][0]["metadata"] = {}
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(InputError, match="one cell tagged 'parameters'"):
-        runner.run(path, out_of(path))
-    monkeypatch.setattr(runner, "EXTRA", ("no_such_package",))
+        run.run(path, out_of(path))
+    monkeypatch.setattr(run, "EXTRA", ("no_such_package",))
     with pytest.raises(InputError, match=r"needs no_such_package; .*labkit\[book\]"):
-        runner.run(path, out_of(path))
+        run.run(path, out_of(path))
 
 
 def test_find_names_what_there_is(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "09_test.ipynb").touch()
     monkeypatch.chdir(tmp_path)
-    assert runner.find("09_test").name == "09_test.ipynb"
+    assert run.find("09_test").name == "09_test.ipynb"
     with pytest.raises(InputError, match="09_test"):
-        runner.find("9_test")
+        run.find("9_test")
 
 
 def executed(*counts_and_outputs):
@@ -350,15 +350,15 @@ def executed(*counts_and_outputs):
 
 @pytest.mark.faults(5)
 def test_inspect_reads_counts_and_outputs_not_metadata():
-    assert notebooks.inspect(executed((1, []), (2, []))) is None
+    assert document.inspect(executed((1, []), (2, []))) is None
     assert (
         "cell 2 of 2 (x = 1): it never ran"
-        in notebooks.inspect(executed((1, []), (None, []))).sentence
+        in document.inspect(executed((1, []), (None, []))).sentence
     )
-    assert "cell 1 of 2" in notebooks.inspect(executed((2, []), (1, []))).sentence
-    assert notebooks.inspect(executed((1, []), (3, [])))
+    assert "cell 1 of 2" in document.inspect(executed((2, []), (1, []))).sentence
+    assert document.inspect(executed((1, []), (3, [])))
     said = {"output_type": "stream", "name": "stderr", "text": ["...\n", "KeyboardInterrupt\n"]}
-    assert notebooks.inspect(executed((1, [said]), (2, []))).sentence.endswith("KeyboardInterrupt")
+    assert document.inspect(executed((1, [said]), (2, []))).sentence.endswith("KeyboardInterrupt")
 
 
 def test_exit_codes_of_errors_that_are_not_the_notebooks(make, monkeypatch):
@@ -370,9 +370,9 @@ def test_exit_codes_of_errors_that_are_not_the_notebooks(make, monkeypatch):
         (self.folder / "out.ipynb").write_text(json.dumps(content), encoding="utf-8")
 
     monkeypatch.setattr(watch.Watch, "wait", pretend)
-    assert runner.run(path, out_of(path)).exit_code == 3
+    assert run.run(path, out_of(path)).exit_code == 3
     error["ename"] = "InputError"
-    assert runner.run(path, out_of(path)).exit_code == 2
+    assert run.run(path, out_of(path)).exit_code == 2
 
 
 @pytest.mark.faults(26)
@@ -391,13 +391,13 @@ def test_of_two_runs_to_one_output_the_last_whole_one_stands(make, monkeypatch):
         (self.folder / "out.ipynb").write_text(json.dumps(content), encoding="utf-8")
         together.wait(60)
 
-    def run():
+    def repeat():
         for _ in range(8):
-            assert runner.run(path, out_of(path), progress=False).ok
+            assert run.run(path, out_of(path), progress=False).ok
 
     monkeypatch.setattr(watch.Watch, "wait", pretend)
-    monkeypatch.setattr(notebooks, "git", lambda *_: None)
-    threads = [threading.Thread(target=run, name=name) for name in "ab"]
+    monkeypatch.setattr(document, "git", lambda *_: None)
+    threads = [threading.Thread(target=repeat, name=name) for name in "ab"]
     for thread in threads:
         thread.start()
     seen = set()
@@ -419,6 +419,6 @@ def test_a_complaint_makes_a_verified_run_fail(make, monkeypatch):
         (self.folder / "out.ipynb").write_text(json.dumps(content), encoding="utf-8")
 
     monkeypatch.setattr(watch.Watch, "wait", pretend)
-    assert runner.run(path, out_of(path)).ok
-    result = runner.run(path, out_of(path), expect=lambda notebook: "a record is missing")
+    assert run.run(path, out_of(path)).ok
+    result = run.run(path, out_of(path), expect=lambda notebook: "a record is missing")
     assert (result.status, result.message) == ("failed", "a record is missing")

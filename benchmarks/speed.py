@@ -14,15 +14,17 @@ that a machine that slows down slows them all:
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import json
 import multiprocessing
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,7 @@ from torchvision import transforms
 
 from labkit import files, models, records
 from labkit.data import Split
-from labkit.errors import InputError
+from labkit.errors import OK, InputError, unknown
 from labkit.recipe import Recipe
 from labkit.train import cost, loop
 from labkit.train.device import device_card, own_randomness, pick_device, reuse_memory, use_bf16
@@ -47,8 +49,10 @@ from labkit.train.folder import RunFolder
 TARGETS = {"student": 3.0, "bare": 0.95}
 KERAS = {"mnist_net": 1.3, "mbn": 3.0}
 RATES = {("resnet18_cifar", 512): 55_000, ("residual_attention", 64): 50_000}  # on one H200
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parent
 RESULTS = BENCHMARKS / "results"
+DESCRIPTION = """Time training against a student's loop, Keras, and the bare network. With --rows it
+says how long each row of the reports takes (labkit bench --rows --help)."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,27 @@ CASES = (
 )
 GPU_CASES = (Case("resnet18_cifar", 512, 1024, "crop_flip", CROP),)
 GPU_SHARE = 32
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`labkit bench`, or `python benchmarks/speed.py`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="labkit bench", description=DESCRIPTION, allow_abbrev=False
+    )
+    parser.add_argument("names", nargs="*", help="networks of the comparison (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--scale", type=float, default=1.0,
+                        help="images a round, as a share of usual (1)")  # fmt: skip
+    parser.add_argument("--keras", metavar="PYTHON",
+                        help="a Python with TensorFlow, to compare with")  # fmt: skip
+    arguments = parser.parse_args(argv)
+    models = [case.model for case in (*CASES, *GPU_CASES)]
+    for name in arguments.names:
+        if name not in models:
+            raise InputError(unknown("benchmark", name, dict.fromkeys(models)))
+    bench(**vars(arguments))
+    return OK
 
 
 def bench(
@@ -381,3 +406,7 @@ def _seconds(epoch: Callable[[], None], device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
     return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,18 +4,22 @@ import copy
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from forged import forged
 
-from labkit import notebooks, pages, parameters, publish, records
+from labkit import files, parameters, records
+from labkit.book import models_page, page, site, stale, tables
 from labkit.errors import InputError
 from labkit.records import Record
 from labkit.reports import REPORTS
+from labkit.runner import document
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CARD = {
     "name": "synthetic_cifar100",
     "source": "drawn | by code",
@@ -88,7 +92,7 @@ def image(alt):
 def executed(source, *outputs):
     """As the runner leaves it: with the injected cell, counts and provenance."""
     made = copy.deepcopy(source)
-    notebooks.inject(made, {"preset": "smoke"})
+    document.inject(made, {"preset": "smoke"})
     cells = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
     for count, cell in enumerate(cells, start=1):
         cell["execution_count"] = count
@@ -112,7 +116,7 @@ def test_a_page_is_todays_prose_around_the_executed_outputs():
     source = notebook("1", "2")
     ran = executed(source, [stream("one")], [image(ALT)])
     source["cells"][0]["source"] = "# Another title\n\nOther words."
-    made = pages.page(source, ran)
+    made = page.page(source, ran)
     assert [cell["id"] for cell in made["cells"]] == [cell["id"] for cell in source["cells"]]
     assert made["cells"][2]["outputs"] == [stream("one")]
     assert made["cells"][3]["metadata"]["mystnb"]["image"]["alt"] == ALT
@@ -122,7 +126,7 @@ def test_a_page_is_todays_prose_around_the_executed_outputs():
 
 def test_the_box_says_where_the_results_come_from():
     told = {"output_type": "display_data", "data": {}, "metadata": {"labkit": {"data": CARD}}}
-    box = pages.provenance_box(executed(notebook("1"), [told]))
+    box = page.provenance_box(executed(notebook("1"), [told]))
     for words in ("preset smoke, SYNTHETIC data, 2026-01-02", "`0123abcd` with uncommitted changes",
                   "torch 2.15.0", "1,234 MB", "10,000 training and 2,000 test images",
                   "published: 50,000", "drawn \\| by code", "`preset='smoke'`"):  # fmt: skip
@@ -140,30 +144,30 @@ def test_the_box_says_where_the_results_come_from():
     ],
 )
 def test_what_is_not_fit_for_a_page_is_named(outputs, words):
-    said = pages.complaint(executed(notebook("draw()"), outputs))
+    said = page.complaint(executed(notebook("draw()"), outputs))
     assert (words in said) if words else not said
 
 
 def test_the_parameter_table_is_the_contract():
-    table = pages.parameter_table()
+    table = tables.parameter_table()
     assert len(table.splitlines()) == 2 + len(parameters.PARAMETERS)
     assert "| `seeds` | int | `1` | a whole number from 1 to 100 |" in table
 
 
 def test_the_readme_shows_todays_records(tmp_path):
     """Fails when a record was added: `labkit check --readme` writes the table anew."""
-    shutil.copytree(publish.ROOT / "book" / "records", tmp_path / "book" / "records")
-    readme = (publish.ROOT / "README.md").read_text(encoding="utf-8")
-    head, _, rest = readme.partition(publish.MARKS[0])
-    empty = head + "".join(publish.MARKS) + rest.partition(publish.MARKS[1])[2]
+    shutil.copytree(site.ROOT / "book" / "records", tmp_path / "book" / "records")
+    readme = (site.ROOT / "README.md").read_text(encoding="utf-8")
+    head, _, rest = readme.partition(site.MARKS[0])
+    empty = head + "".join(site.MARKS) + rest.partition(site.MARKS[1])[2]
     (tmp_path / "README.md").write_text(empty, encoding="utf-8")
-    publish.update_readme(tmp_path)
+    site.update_readme(tmp_path)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == readme
     assert "002-M1" in readme
 
 
 def test_the_benchmarks_are_shown_as_measured(tmp_path):
-    assert pages.benchmarks(tmp_path) == "Nothing has been measured yet."
+    assert tables.benchmarks(tmp_path) == "Nothing has been measured yet."
     case = {
         "model": "mbn", "batch": 64, "median": {"student": 10.0, "labkit": 60.0, "bare": 61.0},
         "ratios": {"student": 6.0, "bare": 60 / 61}, "targets": {"student": 3.0, "bare": 0.99},
@@ -175,7 +179,7 @@ def test_the_benchmarks_are_shown_as_measured(tmp_path):
         "peak_flops": 1.3e12, "cases": [case],
     }  # fmt: skip
     (tmp_path / "cpu.json").write_text(json.dumps(measured), encoding="utf-8")
-    text = pages.benchmarks(tmp_path)
+    text = tables.benchmarks(tmp_path)
     assert "## Some CPU, 2 threads, bf16" in text
     assert "| `mbn` | 64 | 10 | 60 | 61 | 0.65 | 50 % |" in text
     assert "| `mbn` | student | 6.00 | 3.00 | met | 6.10 |" in text
@@ -183,7 +187,7 @@ def test_the_benchmarks_are_shown_as_measured(tmp_path):
 
 
 def test_a_race_stands_beside_the_published_ones_and_says_what_it_missed():
-    text = pages.races([])
+    text = tables.races([])
     assert "| 70 % | ResNet-18, labkit | 12 |  | not run |  | row 000-T70 |" in text
     assert "| 75 % | the record of October 2026 |  | one A100 80GB" in text
     assert "[CerovazS/Cifar100Speedrun](https://github.com/CerovazS/Cifar100Speedrun) |" in text
@@ -195,19 +199,19 @@ def test_a_race_stands_beside_the_published_ones_and_says_what_it_missed():
             {**template, "row": "000-T70", "preset": "full", "seconds": 5400, "device": device,
              "rows": [{}] * 12, "test": test}
         )  # fmt: skip
-        text = pages.races([record])
+        text = tables.races([record])
         assert f"| 12 | Some CPU, 1 thread, beside 1 other training | 90 min | {seen} |" in text
     assert "not run" not in text.partition("75 %")[0]
     assert "stale" not in text
-    assert "| row 000-T70, **stale** |" in pages.races([record], {str(record.path): "changed"})
+    assert "| row 000-T70, **stale** |" in tables.races([record], {str(record.path): "changed"})
 
 
 def test_results_of_no_records_says_so():
-    text = pages.results([], {})
+    text = tables.results([], {})
     for report in REPORTS.values():
         assert f"## Report {report.id}: {report.title}" in text
         assert report.notebook not in text
-        assert f"../notebooks/{report.notebook}.ipynb" in pages.results([], {}, [report.notebook])
+        assert f"../notebooks/{report.notebook}.ipynb" in tables.results([], {}, [report.notebook])
     assert "There are none yet." in text
 
 
@@ -218,19 +222,19 @@ def checkout(folder, source):
     (folder / "labkit").mkdir()
     (folder / "labkit" / "models.py").write_text("depth = 1\n", encoding="utf-8")
     for report in REPORTS.values():
-        notebooks.write(folder / "notebooks" / f"{report.notebook}.ipynb", source)
+        document.write(folder / "notebooks" / f"{report.notebook}.ipynb", source)
     return folder
 
 
-def run_already(root):
-    """All notebooks but the first, as if an earlier build had run them."""
-    shared = publish._environment_key(root)
-    for path in sorted((root / "notebooks").glob("*.ipynb"))[1:]:
-        content = parameters.read_notebook(path)
+def run_already(root, first=1):
+    """All notebooks from this one on, as if an earlier build had run them."""
+    shared = site._environment_key(root)
+    for path in sorted((root / "notebooks").glob("*.ipynb"))[first:]:
+        content = document.read_notebook(path)
         done = root / "book" / "_build" / "executed" / path.name
-        notebooks.write(done, executed(content))
+        document.write(done, executed(content))
         note = {"seconds": 1.0, "peak_memory_mb": 1.0}
-        note["key"] = publish.notebook_key(path, {"preset": "smoke"}, shared)
+        note["key"] = site.notebook_key(path, {"preset": "smoke"}, shared)
         files_write(done.with_suffix(".json"), json.dumps(note))
 
 
@@ -239,8 +243,8 @@ def first_notebook(root):
 
 
 def key(root):
-    return publish.notebook_key(first_notebook(root), {"preset": "smoke"},
-                                publish._environment_key(root))  # fmt: skip
+    return site.notebook_key(first_notebook(root), {"preset": "smoke"},
+                                site._environment_key(root))  # fmt: skip
 
 
 CHANGES = {
@@ -250,12 +254,12 @@ CHANGES = {
     "published numbers": (lambda root: (root / "labkit" / "published.csv").write_text("x\n"), True),
     "book text": (lambda root: (root / "book" / "intro.md").write_text("# Book\n"), False),
     "record": (lambda root: files_write(root / "book" / "records" / "a.json", "{}"), True),
-    "data": (lambda root: files_write(publish._data_home() / "x", "1"), True),
+    "data": (lambda root: files_write(files.data_home() / "x", "1"), True),
 }
 
 
 def files_write(path, text):
-    notebooks.files.write_atomic(path, text)
+    files.write_atomic(path, text)
 
 
 def edit(root, number, source):
@@ -263,7 +267,7 @@ def edit(root, number, source):
     content = json.loads(path.read_text(encoding="utf-8"))
     content["cells"][number]["source"] = source
     content["cells"][number]["metadata"]["tags"] = ["hide-input"]
-    notebooks.write(path, content)
+    document.write(path, content)
 
 
 @pytest.mark.faults(28)
@@ -281,9 +285,9 @@ def test_versions_and_parameters_are_in_the_key(tmp_path, monkeypatch):
     root = checkout(tmp_path / "root", notebook("1"))
     before = key(root)
     path = first_notebook(root)
-    shared = publish._environment_key(root)
-    assert publish.notebook_key(path, {"preset": "lesson"}, shared) != before
-    monkeypatch.setattr(publish, "_versions", lambda names: ["torch 9"])
+    shared = site._environment_key(root)
+    assert site.notebook_key(path, {"preset": "lesson"}, shared) != before
+    monkeypatch.setattr(site, "_versions", lambda names: ["torch 9"])
     assert key(root) != before
 
 
@@ -294,10 +298,10 @@ def test_links_only_where_the_checkout_has_a_public_home(tmp_path, monkeypatch):
         ("/somewhere/else", ""),
         (None, ""),
     ):
-        monkeypatch.setattr(notebooks, "git", lambda *_, url=url: url)
-        assert publish.repository(tmp_path) == home
-    assert publish._links("") == {}
-    assert publish._links("https://github.com/some/book")["use_edit_page_button"]
+        monkeypatch.setattr(document, "git", lambda *_, url=url: url)
+        assert site.repository(tmp_path) == home
+    assert site._links("") == {}
+    assert site._links("https://github.com/some/book")["use_edit_page_button"]
 
 
 @pytest.mark.parametrize(
@@ -313,14 +317,14 @@ def test_links_only_where_the_checkout_has_a_public_home(tmp_path, monkeypatch):
 )
 def test_outside_requests_are_found(tmp_path, html, asks):
     (tmp_path / "a.html").write_text(html, encoding="utf-8")
-    assert bool(list(publish.outside_requests(tmp_path))) == asks
+    assert bool(list(site.outside_requests(tmp_path))) == asks
 
 
 def test_bad_input_is_refused(tmp_path):
     with pytest.raises(InputError, match="preset='smok' is refused"):
-        publish.book("smok")
+        site.book("smok")
     with pytest.raises(InputError, match="there is no notebook"):
-        publish.book(root=tmp_path)
+        site.book(root=tmp_path)
 
 
 class Links(HTMLParser):
@@ -359,7 +363,7 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
     root = checkout(tmp_path / "a b{c}#\u00e9", notebook("print('seen')", TELL, DRAW))
     run_already(root)
     html = root / "book" / "_build" / "html"
-    assert publish.book(root=root) == 0, capfd.readouterr()
+    assert site.book(root=root) == 0, capfd.readouterr()
     printed = capfd.readouterr().out
     name = first_notebook(root).stem
     assert re.search(rf"{name} +ok +[0-9.]+ +[0-9,]+ MB", printed)
@@ -369,21 +373,21 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
         assert words in page
     assert "injected" not in page
     assert (html / "book" / "intro.html").is_file()
-    assert not list(publish.outside_requests(html))
+    assert not list(site.outside_requests(html))
     assert not list(dead_links(html))
     assert "mathjax" not in page.lower()
 
     # nothing changed: nothing runs, nothing is built
-    monkeypatch.setattr(publish.runner, "run", lambda *_, **__: pytest.fail("it ran again"))
-    monkeypatch.setattr(publish, "_sphinx", lambda build: pytest.fail("it was built again"))
-    assert publish.book(root=root) == 0
+    monkeypatch.setattr(site, "run", lambda *_, **__: pytest.fail("it ran again"))
+    monkeypatch.setattr(site, "_sphinx", lambda build: pytest.fail("it was built again"))
+    assert site.book(root=root) == 0
     assert re.search(rf"{name} +unchanged", capfd.readouterr().out)
     monkeypatch.undo()
 
     # a cell that raises: the build is red and the site stays as it was
     edit(root, 2, "1 / 0")
     before = {path: path.read_bytes() for path in sorted(html.rglob("*.html"))}
-    assert publish.book(root=root) == 1
+    assert site.book(root=root) == 1
     said = capfd.readouterr()
     assert "ZeroDivisionError" in said.err
     assert "the site was not replaced" in said.err
@@ -394,9 +398,9 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
     edit(root, 2, "print('seen')")
     (root / "book" / "data.md").write_text("# Data\n\n[no](nowhere.md)\n", encoding="utf-8")
     monkeypatch.setattr(
-        publish, "_execute", lambda sources, *_: [publish.Line(name, "unchanged", 1.0, 1.0)]
+        site, "_execute", lambda sources, *_: [site.Line(name, "unchanged", 1.0, 1.0)]
     )
-    assert publish.book(root=root) == 1
+    assert site.book(root=root) == 1
     assert "nowhere.md" in capfd.readouterr().err
     assert {path: path.read_bytes() for path in sorted(html.rglob("*.html"))} == before
 
@@ -405,19 +409,19 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
 def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, monkeypatch):
     root = checkout(tmp_path / "root", notebook("1"))
     staged = []
-    monkeypatch.setattr(publish.records, "recorded", lambda **_: ["a record"])
-    monkeypatch.setattr(publish.pages, "results", lambda found, stale, shown: f"{stale}")
-    monkeypatch.setattr(publish.pages, "races", lambda found, stale: "")
-    monkeypatch.setattr(publish, "_stale", lambda found: {"x/002.json": "fingerprint differs"})
-    monkeypatch.setattr(publish, "_stage", lambda *arguments: staged.append(arguments[-1]))
-    monkeypatch.setattr(publish, "_sphinx", lambda build: False)
+    monkeypatch.setattr(site.records, "recorded", lambda **_: ["a record"])
+    monkeypatch.setattr(site.tables, "results", lambda found, stale, shown: f"{stale}")
+    monkeypatch.setattr(site.tables, "races", lambda found, stale: "")
+    monkeypatch.setattr(site, "_stale", lambda found, build: {"x/002.json": "fingerprint differs"})
+    monkeypatch.setattr(site, "_stage", lambda *arguments: staged.append(arguments[-1]))
+    monkeypatch.setattr(site, "_sphinx", lambda build: False)
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         files_write(root / "book" / "_build" / "executed" / f"{path.stem}.json", "{}")
     arguments = (sorted((root / "notebooks").glob("*.ipynb")), root / "book" / "_build", root)
-    assert publish._publish(*arguments, allow_stale=False) == 1
+    assert site._publish(*arguments, allow_stale=False) == 1
     assert "stale record 002.json: fingerprint differs" in capfd.readouterr().err
     assert not staged
-    publish._publish(*arguments, allow_stale=True)
+    site._publish(*arguments, allow_stale=True)
     assert "fingerprint differs" in staged[0]["results"]
 
 
@@ -433,7 +437,7 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
             ("002-M1", 0.30, "lesson"), ("002-T2", 0.40, "lesson"),
         )
     ]  # fmt: skip
-    text = pages.results(found, {})
+    text = tables.results(found, {})
     (full,) = [line for line in text.splitlines() if line.startswith("| 002-M2 has a higher")]
     assert "61.0 % against 002-M1 38.0 %" in full
     assert "At preset" not in full
@@ -442,7 +446,7 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
     assert "At preset lesson" in lesson
     assert "| 002-M1 | full | 0 | 38.00 % | 40,000 | 6 | a CPU | 2 |" in text
     stale = Record(dict(found[0]), Path("x.json"))  # is in the list, marked, and nowhere else
-    text = pages.results([stale, *found[1:]], {"x.json": "its fingerprint differs"})
+    text = tables.results([stale, *found[1:]], {"x.json": "its fingerprint differs"})
     assert text.count("38.0") == 1
     assert "| 2026-11-21 | its fingerprint differs |" in text
 
@@ -451,7 +455,62 @@ def test_the_readme_takes_the_last_epoch_and_the_log():
     printed = {"report": "residual_attention", "preset": "lesson"}
     ablation = forged("004-N1560", 0.35, **printed)
     watched = forged("004-M4", 0.5, best_test={"epoch": 1, "top1": 0.6}, **printed)
-    four, fewest = pages.summary([Record(ablation), Record(watched)]).splitlines()[2:]
+    four, fewest = tables.summary([Record(ablation), Record(watched)]).splitlines()[2:]
     assert "51.57 % | log" in fewest
     assert "004-M4" in four
     assert "60.0 % [lesson]" in four
+
+
+def test_the_page_of_models_is_kept_until_a_source_or_the_shown_pages_change(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(models_page, "write", lambda folder, shown: (
+        folder.mkdir(), written.append(shown)))  # fmt: skip
+    for _ in range(2):
+        folder = site._models(tmp_path, ["01"])
+    assert (folder, written) == (tmp_path / "models", [["01"]])
+    site._models(tmp_path, ["02"])
+    assert written == [["01"], ["02"]]
+
+
+def test_whether_records_are_stale_is_found_out_once(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    path.write_text("{}", encoding="utf-8")
+    record, asked = Record({}, path), []
+    monkeypatch.setattr(
+        stale, "stale_records", lambda found: asked.append(found) or {str(path): "changed"}
+    )
+    for _ in range(2):
+        assert site._stale([record], tmp_path) == {str(path): "changed"}
+    assert asked == [[record]]
+    path.write_text("{ }", encoding="utf-8")
+    site._stale([record], tmp_path)
+    assert len(asked) == 2
+
+
+WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from labkit.book import site
+root, build = Path(sys.argv[1]), Path(sys.argv[1]) / "book" / "_build"
+def publish():
+    site._sphinx = lambda build: (build / "site" / "_build" / "html").mkdir(parents=True) or True
+    return site._publish(sorted((root / "notebooks").glob("*.ipynb")), build, root, False)
+assert publish() == 0
+print("torch" in sys.modules)
+"""
+
+
+def test_a_site_of_unchanged_notebooks_is_built_without_torch(tmp_path):
+    """What needs it, whether records are stale and the page of models, is kept from before."""
+    root = checkout(tmp_path / "root", notebook("1"))
+    run_already(root, first=0)
+    shutil.copytree(ROOT / "book" / "records" / "keras_vs_mbn", root / "book" / "records" / "r")
+    torch = []
+    for words in ("before", "after"):
+        (root / "book" / "data.md").write_text(f"# {words}\n", encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_TORCH, str(root)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        torch.append(done.stdout.split()[-1])
+    assert torch == ["True", "False"]

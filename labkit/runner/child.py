@@ -1,4 +1,4 @@
-"""The process that papermill runs in: `python -m labkit.execute IN OUT FOLDER`.
+"""The process that papermill runs in: `python -m labkit.runner.child IN OUT FOLDER`.
 
 It is a process of its own so that whatever a notebook does, to memory, signals or the kernel, its
 parent is left to judge the result. It says on stdout which cell it starts, and ends with an exit
@@ -19,7 +19,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-from labkit.watch import DEAD_KERNEL, FAILED_CELL, NO_KERNEL
+from labkit.runner.watch import DEAD_KERNEL, FAILED_CELL, NO_KERNEL
 
 TEXT_LIMIT = 1_000_000  # characters of printed text kept of one cell
 

@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labkit import notebooks, parameters
+from labkit import parameters
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, exit_code
-from labkit.notebooks import Notebook
+from labkit.runner import contract, document
+from labkit.runner.document import Notebook
 
 CELL_LIMIT = 7200.0  # seconds that one cell may take
 EXTRA = ("papermill", "nbclient", "ipykernel", "psutil")
@@ -69,11 +70,11 @@ def run(
         InputError: no such notebook, parameters it does not take, or an `out` that is the source.
     """
     _need_extra()
-    from labkit.watch import Watch, signals
+    from labkit.runner.watch import Watch, signals
 
     source, out = Path(notebook).resolve(), Path(out).absolute()
-    content = parameters.read_notebook(source)
-    known = parameters.declared(content)
+    content = document.read_notebook(source)
+    known = contract.declared(content)
     values = values or {}
     checked = parameters.check(values, known)
     if out.resolve() == source:
@@ -81,10 +82,10 @@ def run(
     if out.suffix != ".ipynb":
         raise InputError(f"{out.name} must end in .ipynb; try {out.stem}.ipynb")
     out.parent.mkdir(parents=True, exist_ok=True)
-    notebooks.inject(content, {name: checked[name] for name in values})
+    document.inject(content, {name: checked[name] for name in values})
 
     with _workplace() as folder, signals() as asked:
-        notebooks.write(folder / "in.ipynb", content)
+        document.write(folder / "in.ipynb", content)
         watch = Watch(folder, source, content, timeout, progress, asked)
         watch.wait()
         executed = _read_executed(folder / "out.ipynb", content)
@@ -132,7 +133,7 @@ def find(notebook: str) -> Path:
 
 def _shelves() -> list[Path]:
     """The folder beside the library, and the one below the working directory, which wins."""
-    return [Path(__file__).parents[1] / "notebooks", Path("notebooks")]
+    return [Path(__file__).parents[2] / "notebooks", Path("notebooks")]
 
 
 def _need_extra() -> None:
@@ -145,7 +146,7 @@ def _need_extra() -> None:
 
 def _verdict(watch: Any, executed: Notebook, expect: Expect | None) -> tuple[str, int, str]:
     """Status, exit code and sentence of a run that has ended."""
-    from labkit.watch import DEAD_KERNEL, NO_KERNEL
+    from labkit.runner.watch import DEAD_KERNEL, NO_KERNEL
 
     if watch.reason == "interrupted":
         return "interrupted", INTERRUPTED, f"interrupted in {watch.where()}"
@@ -164,7 +165,7 @@ def _verdict(watch: Any, executed: Notebook, expect: Expect | None) -> tuple[str
         return "failed", FAILED, "no kernel started; install the extra anew: labkit[book]"
     if watch.code and watch.cell < 0:
         return "failed", FAILED, f"papermill did not start: {' '.join(watch.log[-1:])}"
-    fault = notebooks.inspect(executed)
+    fault = document.inspect(executed)
     if fault:
         return "failed", exit_code(fault.exception), fault.sentence
     if watch.code:
@@ -178,19 +179,19 @@ def _keep(
 ) -> RunResult:
     """Give the executed notebook its name: `out` when verified, NAME.failed.ipynb when not."""
     failed = result.out.with_name(f"{result.out.stem}.failed.ipynb")
-    notebooks.clean(executed)
-    executed["metadata"]["labkit"] = notebooks.provenance(source, values) | {
+    document.clean(executed)
+    executed["metadata"]["labkit"] = document.provenance(source, values) | {
         "status": result.status,
         "seconds": round(result.seconds, 1),
         "peak_memory_mb": round(result.peak_memory_mb),
     }
     if result.ok:
-        notebooks.write(result.out, executed)
+        document.write(result.out, executed)
         failed.unlink(missing_ok=True)
         return result
-    notebooks.write(failed, executed)
+    document.write(failed, executed)
     print(f"{source.name}: {result.message}", file=sys.stderr)
-    for line in (notebooks.traceback_lines(executed) or log)[-10:]:
+    for line in (document.traceback_lines(executed) or log)[-10:]:
         print(f"    {line}", file=sys.stderr)
     return replace(result, out=failed)
 
@@ -198,7 +199,7 @@ def _keep(
 def _read_executed(path: Path, fallback: Notebook) -> Notebook:
     """Papermill's file; what was put in where papermill was killed before, or while, it wrote."""
     try:
-        return parameters.read_notebook(path)
+        return document.read_notebook(path)
     except InputError:
         return fallback
 

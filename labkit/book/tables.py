@@ -1,8 +1,7 @@
-"""Executed notebooks and records as pages of the book. Nothing is executed or computed here."""
+"""Records, benchmarks and parameters as tables of the book, in Markdown."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -10,106 +9,23 @@ from typing import Any
 
 import pandas as pd
 
-from labkit import compare, parameters, records
-from labkit.notebooks import INJECTED_TAG, Notebook
+from labkit import compare, records
 from labkit.parameters import PARAMETERS
 from labkit.records import Record
 from labkit.reports import REPORTS, Report
 from labkit.reports.hierarchical_cifar100 import RACES
-from labkit.session import shares
+from labkit.runner import document
 from labkit.train.progress import clock
 
-SHORTEST_ALT = 30  # characters: less does not say what a figure shows
-
-
-def complaint(executed: Notebook) -> str:
-    """Why an executed notebook is not fit for a page; empty when it is.
-
-    A figure needs an alternative text, one figure a cell (the site takes one text a cell), and
-    nothing may stand on stderr: a warning is mended in the source, not printed in a book.
-    """
-    for cell in executed["cells"]:
-        outputs = cell.get("outputs", ())
-        if any(output.get("name") == "stderr" for output in outputs):
-            return f"{_first_line(cell)} wrote to stderr; mend what it warns of"
-        images = [output for output in outputs if "image/png" in output.get("data", {})]
-        if len(images) > 1:
-            return f"{_first_line(cell)} shows {len(images)} figures; show one in a cell"
-        if images and len(_alt(images[0])) < SHORTEST_ALT:
-            return f"{_first_line(cell)} shows a figure without an alternative text"
-    return ""
-
-
-def page(source: Notebook, executed: Notebook) -> Notebook:
-    """Today's prose around the executed outputs, with the provenance box under the title.
-
-    The code cells of both are the same, which the caller's key has made sure of; the cell that the
-    runner injected is not shown, its values stand in the box.
-    """
-    made = copy.deepcopy(source)
-    results = (
-        cell
-        for cell in executed["cells"]
-        if cell["cell_type"] == "code" and INJECTED_TAG not in cell["metadata"].get("tags", ())
-    )
-    for cell in made["cells"]:
-        if cell["cell_type"] == "code":
-            result = next(results)
-            cell["outputs"] = copy.deepcopy(result["outputs"])
-            cell["execution_count"] = result["execution_count"]
-            _place_alt(cell)
-    _place_box(made, provenance_box(executed))
-    return made
-
-
-def provenance_box(executed: Notebook) -> str:
-    """What was run, on what, when and by which code: one line, and the rest folded."""
-    about = executed["metadata"]["labkit"]
-    told = _told(executed)
-    data, device = told.get("data", {}), told.get("device", {})
-    values = about["parameters"]
-    kind = _data_kind(data)
-    dirty = " with uncommitted changes" if about["dirty"] else ""
-    lines = {
-        "Parameters": ", ".join(f"`{name}={value!r}`" for name, value in values.items()),
-        "Data": _data_line(data),
-        "Device": ", ".join(
-            str(part)
-            for part in (
-                device.get("name"),
-                f"{device['threads']} threads" if device else None,
-                device.get("precision"),
-            )
-            if part
-        ),
-        "Time": f"{about['seconds']} s, at most {about['peak_memory_mb']:,} MB of memory",
-        "Executed": about["executed"],
-        "Code": f"commit `{about['commit']}`{dirty}" if about["commit"] else "not a git checkout",
-        "Versions": ", ".join(f"{name} {number}" for name, number in about["versions"].items()),
-    }
-    preset = f"preset {values['preset']}, " if "preset" in values else ""
-    title = f"Where these results come from: {preset}{kind}{about['executed'][:10]}"
-    head = [f":::{{admonition}} {title}", ":class: dropdown provenance", ""]
-    table = markdown(["what", "in this run"], ((n, text) for n, text in lines.items() if text))
-    return "\n".join([*head, table, ":::"])
-
-
-def parameter_table() -> str:
-    """The notebook parameters as a Markdown table, from the contract itself."""
-    rows = [
-        [f"`{p.name}`", p.type.__name__, f"`{p.default!r}`", p.allowed, p.help]
-        for p in PARAMETERS.values()
-    ]
-    return markdown(["name", "type", "default", "takes", "meaning"], rows)
-
-
-def report_list(sources: Iterable[Path]) -> str:
-    """A link to each notebook's page, by the notebook's own title."""
-    lines = []
-    for source in sources:
-        title = "".join(parameters.read_notebook(source)["cells"][0]["source"]).splitlines()[0]
-        lines.append(f"- [{title.removeprefix('# ')}](../notebooks/{source.name})")
-    return "\n".join(lines)
+__all__ = [
+    "benchmarks",
+    "markdown",
+    "parameter_table",
+    "races",
+    "report_list",
+    "results",
+    "summary",
+]
 
 
 def results(found: Iterable[Record], stale: Mapping[str, str], shown: Collection[str] = ()) -> str:
@@ -184,6 +100,38 @@ def races(found: Iterable[Record], stale: Mapping[str, str] = {}) -> str:
     return markdown(head, lines, ["epochs", "time"])
 
 
+def benchmarks(folder: Path) -> str:
+    """What `labkit bench` last measured on each kind of device, from its files in `folder`."""
+    paths = sorted(folder.glob("*.json"))
+    measured = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    parts = [_benchmark(m) if "cases" in m else _row_times(m) for m in measured]
+    return "\n\n".join(parts) or "Nothing has been measured yet."
+
+
+def parameter_table() -> str:
+    """The notebook parameters as a Markdown table, from the contract itself."""
+    rows = [
+        [f"`{p.name}`", p.type.__name__, f"`{p.default!r}`", p.allowed, p.help]
+        for p in PARAMETERS.values()
+    ]
+    return markdown(["name", "type", "default", "takes", "meaning"], rows)
+
+
+def report_list(sources: Iterable[Path]) -> str:
+    """A link to each notebook's page, by the notebook's own title."""
+    lines = []
+    for source in sources:
+        title = "".join(document.read_notebook(source)["cells"][0]["source"]).splitlines()[0]
+        lines.append(f"- [{title.removeprefix('# ')}](../notebooks/{source.name})")
+    return "\n".join(lines)
+
+
+def markdown(head: list[str], rows: Iterable[Iterable[Any]], numbers: Collection[str] = ()) -> str:
+    """A table; the columns named in `numbers` stand at the right."""
+    lines = [head, ["-:" if name in numbers else "-" for name in head], *rows]
+    return "\n".join("| " + " | ".join(_escape(str(c)) for c in line) + " |" for line in lines)
+
+
 def _machine(record: Record) -> str:
     """Where a record was made, as far as its time depends on it."""
     device = record["device"]
@@ -201,14 +149,6 @@ def _repository(source: str) -> str:
 
 def _counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
-
-
-def benchmarks(folder: Path) -> str:
-    """What `labkit bench` last measured on each kind of device, from its files in `folder`."""
-    paths = sorted(folder.glob("*.json"))
-    measured = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    parts = [_benchmark(m) if "cases" in m else _row_times(m) for m in measured]
-    return "\n\n".join(parts) or "Nothing has been measured yet."
 
 
 def _benchmark(measured: Mapping[str, Any]) -> str:
@@ -286,12 +226,6 @@ def _engine(device: Mapping[str, Any]) -> str:
     return f"{threads}{device['precision']}"
 
 
-def markdown(head: list[str], rows: Iterable[Iterable[Any]], numbers: Collection[str] = ()) -> str:
-    """A table; the columns named in `numbers` stand at the right."""
-    lines = [head, ["-:" if name in numbers else "-" for name in head], *rows]
-    return "\n".join("| " + " | ".join(_escape(str(c)) for c in line) + " |" for line in lines)
-
-
 def _report(report: Report, found: list[Record], stale: Mapping[str, str]) -> list[str]:
     fresh = [r for r in found if str(r.path) not in stale]  # the others are in the list alone
     full = records.by_row(r for r in fresh if r["preset"] == "full")
@@ -304,7 +238,7 @@ def _report(report: Report, found: list[Record], stale: Mapping[str, str]) -> li
 
     def verdict(claim: compare.Claim) -> pd.DataFrame:
         used = full if set(claim.rows) <= set(full) else lesson
-        return compare.verdicts([claim], used, shares(report, used))
+        return compare.verdicts([claim], used, report.shares(used))
 
     verdicts = pd.concat(map(verdict, report.claims))
     return [
@@ -335,55 +269,6 @@ def _record_table(found: list[Record], stale: Mapping[str, str]) -> str:
         for record in found
     ]
     return markdown(head, rows)
-
-
-def _told(executed: Notebook) -> dict[str, Any]:
-    """What the notebook said of its run: `labkit` in the metadata of its outputs, the last wins."""
-    told: dict[str, Any] = {}
-    for cell in executed["cells"]:
-        for output in cell.get("outputs", ()):
-            told |= output.get("metadata", {}).get("labkit", {})
-    return told
-
-
-def _data_kind(data: Mapping[str, Any]) -> str:
-    if not data:
-        return ""
-    if data["synthetic"]:
-        return "SYNTHETIC data, "
-    return "real data, " if data["complete"] else "a subset of the real data, "
-
-
-def _data_line(data: Mapping[str, Any]) -> str:
-    if not data:
-        return ""
-    counts = f"{data['train']:,} training and {data['test']:,} test images"
-    whole = (data["published_train"], data["published_test"])
-    published = f" (published: {whole[0]:,} and {whole[1]:,})" if whole[0] != data["train"] else ""
-    digest = f"SHA-256 `{data['sha256'][:16]}`"
-    return f"{data['name']}, {counts}{published}, {data['source']}, {digest}"
-
-
-def _place_alt(cell: dict[str, Any]) -> None:
-    """myst-nb reads the alternative text of a figure from its cell, not from the output."""
-    texts = [_alt(output) for output in cell["outputs"] if "image/png" in output.get("data", {})]
-    if texts and texts[0]:
-        cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})["alt"] = texts[0]
-
-
-def _alt(output: Mapping[str, Any]) -> str:
-    return output.get("metadata", {}).get("image/png", {}).get("alt", "")
-
-
-def _place_box(made: Notebook, box: str) -> None:
-    first = made["cells"][0]
-    lines = "".join(first["source"]).splitlines()
-    first["source"] = "\n".join([lines[0], "", box, "", *lines[1:]])
-
-
-def _first_line(cell: Mapping[str, Any]) -> str:
-    lines = "".join(cell["source"]).strip().splitlines()
-    return f"the cell {json.dumps(lines[0][:60]) if lines else '(empty)'}"
 
 
 def _escape(text: str) -> str:

@@ -4,21 +4,21 @@ import dataclasses
 import re
 
 import pytest
-from legible import overlaps, pierced
 
-from labkit import figures, gallery, layertable
+from labkit import figures
+from labkit.book import layertable, models_page
 from labkit.models import MODELS
 from labkit.reports import REPORTS
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return dict(gallery.drawings())
+    return dict(models_page.drawings())
 
 
 @pytest.fixture(scope="module")
 def text(drawn):
-    return gallery.page({name: figures.alt(figure) for name, figure in drawn.items()})
+    return models_page.text({name: figures.alt(figure) for name, figure in drawn.items()})
 
 
 def members(text):
@@ -31,7 +31,7 @@ def test_every_network_is_on_the_page_once_with_its_counts(text):
     found = members(text)
     assert sorted(name for name, _ in found) == sorted(MODELS)
     for name, cells in found:
-        table = gallery._counted(name)
+        table = models_page._counted(name)
         assert cells[:2] == [f"{table.parameters:,}", f"{table.trainable:,}"]
         assert cells[3] == f"{table.megabytes:,.1f}"
         assert text.count(f"{{dropdown}} {name},") == 1
@@ -56,8 +56,8 @@ def test_every_card_is_there_with_its_paper(text):
 
 
 def test_a_family_stands_after_the_one_it_descends_from():
-    titles = [family.title for family in gallery.FAMILIES]
-    for index, family in enumerate(gallery.FAMILIES):
+    titles = [family.title for family in models_page.FAMILIES]
+    for index, family in enumerate(models_page.FAMILIES):
         assert family.parent in ["", *titles[:index]]
 
 
@@ -65,7 +65,7 @@ def test_only_notebooks_that_are_pages_are_linked_to(text, drawn):
     assert "../notebooks/" not in text
     shown = [report.notebook for report in REPORTS.values()]
     alts = {name: figures.alt(figure) for name, figure in drawn.items()}
-    linked = set(re.findall(r"\.\./notebooks/(\w+)\.ipynb", gallery.page(alts, shown)))
+    linked = set(re.findall(r"\.\./notebooks/(\w+)\.ipynb", models_page.text(alts, shown)))
     assert linked == set(shown)
 
 
@@ -79,7 +79,7 @@ def test_only_notebooks_that_are_pages_are_linked_to(text, drawn):
     ],
 )
 def test_a_block_that_repeats_is_told_once_and_no_count_is_lost(name, told):
-    whole = gallery._counted(name)
+    whole = models_page._counted(name)
     short = layertable.folded(whole)
     assert len(short.lines) < len(whole.lines)
     assert sum(line.parameters for line in short.lines) == whole.parameters
@@ -88,7 +88,7 @@ def test_a_block_that_repeats_is_told_once_and_no_count_is_lost(name, told):
 
 
 def test_what_differs_is_not_folded():
-    whole = gallery._counted("preresnet20")
+    whole = models_page._counted("preresnet20")
     lines = [
         dataclasses.replace(line, parameters=line.parameters + 1)
         if line.name == "stage1.1.branch.0"
@@ -102,51 +102,6 @@ def test_what_differs_is_not_folded():
 def test_no_layer_table_is_too_long_to_read(text):
     tables = re.findall(r"```text\n(.*?)\n```", text, flags=re.DOTALL)
     assert len(tables) == len(MODELS)
-    assert max(len(table.splitlines()) for table in tables) <= gallery.LONGEST + 5
+    assert max(len(table.splitlines()) for table in tables) <= models_page.LONGEST + 5
     for name, table in zip((n for n, _ in members(text)), tables, strict=False):
         assert table.splitlines()[0].startswith("layer"), name
-
-
-def test_the_page_is_kept_until_a_source_changes(tmp_path, monkeypatch):
-    small = gallery.FAMILIES[2:3]
-    monkeypatch.setattr(gallery, "FAMILIES", (dataclasses.replace(small[0], parent=""),))
-    folder = gallery.made(tmp_path / "models")
-    names = {path.name for path in folder.iterdir()}
-    assert {"page.md", "key", "tree.png", "simplenet.png"} <= names
-    before = (folder / "page.md").stat().st_mtime_ns
-    monkeypatch.setattr(gallery, "drawings", lambda: pytest.fail("it was drawn again"))
-    assert gallery.made(folder) == folder
-    assert (folder / "page.md").stat().st_mtime_ns == before
-    monkeypatch.setattr(gallery, "drawings", lambda: iter(()))
-    monkeypatch.setattr(gallery, "page", lambda alts, shown: "another")
-    gallery.made(folder, shown=["03_keras_vs_mbn"])
-    assert (folder / "page.md").read_text(encoding="utf-8") == "another\n"
-    assert not (folder / "tree.png").exists()
-
-
-NAMES = ["tree", *(name for family in gallery.FAMILIES for name in family.drawings)]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_picture_says_what_it_shows(drawn, text, name):
-    alt = figures.alt(drawn[name])
-    assert 30 <= len(alt) < 2000
-    assert "#" not in alt
-    assert text.count(f"](generated/models/{name}.png)") == 1
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_words_run_into_others(drawn, name, monkeypatch):
-    written, pairs = overlaps(drawn[name], monkeypatch)
-    assert written
-    assert not pairs
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_arrow_runs_through_a_box(drawn, name):
-    assert not list(pierced(drawn[name]))
-
-
-def test_an_arrow_through_a_box_would_be_seen():
-    boxes = {"a": (0, 0), "b": (1, 0), "c": (2, 0)}
-    assert set(pierced(figures.flow(boxes, [("a", "c")], "One box too many on the way"))) == {"b"}

@@ -1,26 +1,23 @@
 """The book's page of models: a family tree, then each family's card, block, members and layers.
 
 Everything on it is read from `labkit.models`: cards are docstrings, numbers come from `summary` on
-networks without memory. The page and its pictures are kept until one of their sources changes.
+networks without memory.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import re
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
-import torchvision
 from torch import nn
 
-from labkit import figures, files, layertable, pages
+from labkit import figures, files
+from labkit.book import layertable, tables
 from labkit.data.catalogue import CATALOGUE
 from labkit.models import MODELS, Summary, build, summary
 from labkit.reports import REPORTS, Report
@@ -101,38 +98,17 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def made(folder: Path, shown: Collection[str] = ()) -> Path:
-    """The folder with page.md and its pictures, made anew only when a source of theirs changed.
+def write(folder: Path, shown: Collection[str] = ()) -> None:
+    """Write page.md and its pictures into an empty folder.
 
-    Arguments:
+    Args:
         shown: the notebooks that are pages of this book; they are linked to.
     """
-    key, mark = _key(shown), folder / "key"
-    if mark.is_file() and mark.read_text(encoding="utf-8") == key:
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
     for name, figure in drawings():
         files.write_atomic(folder / f"{name}.png", figures.png(figure))
         files.write_atomic(folder / f"{name}.txt", figures.alt(figure))
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
-    files.write_atomic(folder / "page.md", page(texts, shown) + "\n")
-    files.write_atomic(mark, key)
-    return folder
-
-
-def _key(shown: Collection[str]) -> str:
-    library = Path(__file__).parent
-    sources = [
-        Path(__file__),
-        library / "layertable.py",
-        library / "pages.py",
-        library / "data" / "catalogue.py",
-    ]
-    for package in ("models", "figures", "reports"):
-        sources += sorted((library / package).glob("*.py"))
-    versions = [module.__version__ for module in (torch, torchvision, matplotlib)]
-    digests = [files.sha256(path) for path in sources]
-    return files.sha256(json.dumps([digests, versions, sorted(shown)]).encode("utf-8"))
+    files.write_atomic(folder / "page.md", text(texts, shown) + "\n")
 
 
 def drawings() -> Iterator[tuple[str, Any]]:
@@ -149,7 +125,7 @@ def drawings() -> Iterator[tuple[str, Any]]:
             yield name, draw()
 
 
-def page(alts: dict[str, str], shown: Collection[str] = ()) -> str:
+def text(alts: dict[str, str], shown: Collection[str] = ()) -> str:
     """The page below its title, in MyST Markdown; `alts` has the text of each picture."""
     parts = [_picture("tree", alts)]
     for family in FAMILIES:
@@ -237,7 +213,7 @@ def _members(names: list[str]) -> str:
             f"{table.multiply_adds / 1e6:,.1f} M", f"{table.megabytes:,.1f}",
         ])  # fmt: skip
     head = ["name", *(["set apart by"] if names[1:] else []), *numbers]
-    return pages.markdown(head, rows, numbers)
+    return tables.markdown(head, rows, numbers)
 
 
 def _layers(name: str) -> str:
@@ -245,7 +221,7 @@ def _layers(name: str) -> str:
     table = _counted(name)
     head = ["part", "holds", "last output", "parameters", "multiply-adds"]
     rows = layertable.parts(table)
-    parts = pages.markdown(head, rows, numbers=head[2:]) if len(rows) < len(table.lines) else ""
+    parts = tables.markdown(head, rows, numbers=head[2:]) if len(rows) < len(table.lines) else ""
     layers, by = _readable(name)
     return "\n".join([f"::::{{dropdown}} {name}, {by}", "", parts, "", "```text", str(layers),
                       "```", "::::"])  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from labkit.reports import tiny_imagenet_survey as survey
 from labkit.train.fit import fit
 
-ROWS = {row.id: row.full for row in survey.STUDY.rows}
+ROWS = {row.id: row.full for row in survey.REPORT.rows}
 # epochs counted from 0, as in the report's figures
 DROPS = {
     "001-E1": [7, 14],

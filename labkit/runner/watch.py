@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from labkit import notebooks
-from labkit.notebooks import Notebook
+from labkit.runner import document
+from labkit.runner.document import Notebook
 
 START_LIMIT = 300.0  # seconds until the first cell: imports and the kernel, on a busy machine
 GRACE = 10.0  # seconds that a notebook gets to end by itself once it is told to
@@ -54,7 +54,7 @@ class Watch:
             (self.folder / "stderr").open("wb") as stderr,
         ):
             child = subprocess.Popen(
-                [sys.executable, "-m", "labkit.execute", "in.ipynb", "out.ipynb",
+                [sys.executable, "-m", "labkit.runner.child", "in.ipynb", "out.ipynb",
                  str(self.source.parent)],
                 cwd=self.folder, env=_environment(self.folder, mark), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
@@ -105,7 +105,7 @@ class Watch:
 
     def where(self) -> str:
         """As in `cell 4 of 9 (net = build())`."""
-        return notebooks.where(self.content, self.cell)
+        return document.where(self.content, self.cell)
 
 
 def _environment(folder: Path, mark: str) -> dict[str, str]:

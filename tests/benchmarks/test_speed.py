@@ -4,22 +4,24 @@ import json
 import sys
 
 import pytest
+import speed
 import torch
 
-from labkit import bench, models, pages
+from labkit import models
+from labkit.book import tables
 from labkit.errors import InputError
 
 
 @pytest.mark.long
 def test_a_benchmark_times_three_ways_and_keeps_every_round(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
-    bench.bench(["mnist_net"], rounds=1, device="cpu", scale=0.1)
+    speed.bench(["mnist_net"], rounds=1, device="cpu", scale=0.1)
     assert not list(tmp_path.iterdir())  # a part of the cases replaces nothing
-    small = dataclasses.replace(bench.CASES[0], images=512)
-    monkeypatch.setattr(bench, "CASES", (small,))
+    small = dataclasses.replace(speed.CASES[0], images=512)
+    monkeypatch.setattr(speed, "CASES", (small,))
     capsys.readouterr()
-    bench.bench(rounds=2, device="cpu")
+    speed.bench(rounds=2, device="cpu")
     results = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))
     (case,) = results["cases"]
     assert set(case["speeds"]) == {"student", "labkit", "bare"}
@@ -36,23 +38,23 @@ def test_a_benchmark_times_three_ways_and_keeps_every_round(tmp_path, monkeypatc
 
 
 def test_a_first_benchmark_that_is_cut_short_keeps_what_it_has(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "RESULTS", tmp_path)
-    small = [dataclasses.replace(case, images=case.batch) for case in bench.CASES[:2]]
-    monkeypatch.setattr(bench, "CASES", small)
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    small = [dataclasses.replace(case, images=case.batch) for case in speed.CASES[:2]]
+    monkeypatch.setattr(speed, "CASES", small)
     cut = []
 
-    def speed(case, split, device, bf16):
+    def rate(case, split, device, bf16):
         if case.model in cut:
             raise KeyboardInterrupt
         return 100.0 + len(cut)
 
     @contextlib.contextmanager
     def student(threads, images):
-        yield speed
+        yield rate
 
     for name in ("_labkit", "_bare"):
-        monkeypatch.setattr(bench, name, speed)
-    monkeypatch.setattr(bench, "_student", student)
+        monkeypatch.setattr(speed, name, rate)
+    monkeypatch.setattr(speed, "_student", student)
 
     def written():
         cases = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))["cases"]
@@ -60,14 +62,14 @@ def test_a_first_benchmark_that_is_cut_short_keeps_what_it_has(tmp_path, monkeyp
 
     cut.append("mbn")
     with pytest.raises(KeyboardInterrupt):
-        bench.bench(device="cpu")
+        speed.bench(device="cpu")
     assert written() == {"mnist_net": 101.0}
     cut.clear()
-    bench.bench(device="cpu")
+    speed.bench(device="cpu")
     assert written() == {"mnist_net": 100.0, "mbn": 100.0}
     cut.append("mbn")  # whole results are replaced by whole ones only
     with pytest.raises(KeyboardInterrupt):
-        bench.bench(device="cpu")
+        speed.bench(device="cpu")
     assert written() == {"mnist_net": 100.0, "mbn": 100.0}
 
 
@@ -80,59 +82,59 @@ for _ in sys.stdin:
 
 
 def test_keras_answers_from_a_python_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
     (tmp_path / "keras_fit.py").write_text(RIVAL, encoding="utf-8")
-    with bench._keras(sys.executable, bench.CASES[0], 512, 3) as epoch:
+    with speed._keras(sys.executable, speed.CASES[0], 512, 3) as epoch:
         assert [epoch(), epoch()] == [1000.0, 1000.0]
 
 
 def test_a_python_without_keras_is_refused_with_its_own_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(speed, "BENCHMARKS", tmp_path)
     (tmp_path / "keras_fit.py").write_text("import no_such_keras", encoding="utf-8")
     with (
         pytest.raises(InputError, match="No module named 'no_such_keras'"),
-        bench._keras(sys.executable, bench.CASES[0], 512, 1),
+        speed._keras(sys.executable, speed.CASES[0], 512, 1),
     ):
         pass
     with (
         pytest.raises(InputError, match="cannot run"),
-        bench._keras(str(tmp_path / "nothing"), bench.CASES[0], 512, 1),
+        speed._keras(str(tmp_path / "nothing"), speed.CASES[0], 512, 1),
     ):
         pass
 
 
 def test_keras_has_the_networks_that_are_compared():
-    source = (bench.BENCHMARKS / "keras_fit.py").read_text(encoding="utf-8")
-    for model in bench.KERAS:
+    source = (speed.BENCHMARKS / "keras_fit.py").read_text(encoding="utf-8")
+    for model in speed.KERAS:
         net = models.build(model, classes=100)
         assert f'"{model}"' in source
         assert f"{models.summary(net, (3, 32, 32)).parameters:_}" in source
 
 
 def test_a_gpu_is_held_to_a_rate_as_well():
-    case, other = bench.GPU_CASES[0], bench.CASES[0]
+    case, other = speed.GPU_CASES[0], speed.CASES[0]
     speeds = {"labkit": [60_500.0], "bare": [61_000.0], "student": [2000.0]}
-    line = bench._line(case, speeds, 1e15, torch.device("cuda"))
+    line = speed._line(case, speeds, 1e15, torch.device("cuda"))
     assert line["ratios"]["55,000 a second"] == pytest.approx(1.1)
-    told = list(bench._told(line))
+    told = list(speed._told(line))
     assert "1.10 x 55,000 a second" in told[-1]
     assert told[-1].endswith("target 1.00: met")
     for lines in (
-        bench._line(case, speeds, 1e12, torch.device("cpu")),
-        bench._line(other, speeds, 1e15, torch.device("cuda")),
+        speed._line(case, speeds, 1e12, torch.device("cpu")),
+        speed._line(other, speeds, 1e15, torch.device("cuda")),
     ):
-        assert lines["targets"] == bench.TARGETS
+        assert lines["targets"] == speed.TARGETS
     results = {
         "device": {"type": "cuda", "name": "Some GPU", "threads": 8, "precision": "bf16"},
         "versions": {"torch": "2"}, "created": "2026-11-25", "rounds": 1, "peak_flops": 1e15,
         "cases": [line],
     }  # fmt: skip
-    assert "| `resnet18_cifar` | 55,000 a second | 1.10 | 1.00 | met |  |" in pages._benchmark(
+    assert "| `resnet18_cifar` | 55,000 a second | 1.10 | 1.00 | met |  |" in tables._benchmark(
         results
     )
 
 
 def test_every_case_is_a_model_that_can_be_built():
-    for case in (*bench.CASES, *bench.GPU_CASES):
-        assert bench._count(case, 0.0) == case.batch
-        assert bench._multiply_adds(case) > 1e6
+    for case in (*speed.CASES, *speed.GPU_CASES):
+        assert speed._count(case, 0.0) == case.batch
+        assert speed._multiply_adds(case) > 1e6

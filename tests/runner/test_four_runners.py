@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from helpers import timeless
 
-from labkit import notebooks, publish, records
+from labkit import records
+from labkit.book import site
+from labkit.runner import document
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = {path.stem[:2]: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 TINY = {"epochs": 1, "train_size": 100}
 SHORT = {"epochs": 1}
@@ -70,7 +72,7 @@ def assert_same(outs, runs):
     for name, out in outs.items():
         assert numbers(runs[name]) == first, name
         executed = json.loads(out.read_text(encoding="utf-8"))
-        assert notebooks.inspect(executed) is None, name
+        assert document.inspect(executed) is None, name
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_same_notebook_four_runners_same_numbers(tmp_path, other, monkeypatch):
     child = start(runs["labkit"], other, "labkit", "run", notebook, "-o", outs["labkit"], *given)
     monkeypatch.setenv("LABKIT_RUNS", str(runs["book"]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (line,) = publish._execute([place], tmp_path / "executed", "smoke", ROOT)
+    (line,) = site._execute([place], tmp_path / "executed", "smoke", ROOT)
     finish(child)
     assert line.status == "ok"
     outs["book"] = tmp_path / "executed" / place.name

@@ -1,0 +1,1 @@
+"""Which records are missing, and who trains them."""
