@@ -1,4 +1,4 @@
-"""A network's layer table made short: by its named parts, or with equal blocks told once."""
+"""A network's layer table made short: by its named parts, or with equal blocks in one line."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from labkit.reports import REPORTS, Report
 
 __all__ = ["Picture", "pictures", "text", "write"]
 
-LONGEST = 150  # lines of a layer table; a longer one is told by larger parts
+LONGEST = 150  # lines of a layer table; a longer one is made of larger parts
 DATASETS = {32: "cifar100", 64: "tiny_imagenet"}  # for members that no report trains
 POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
 LABELS = "Paper|Source|Idea|Changed|Made for|Nothing is changed|Parameters|Published"
@@ -181,7 +181,7 @@ def _layers(name: str) -> str:
 
 
 def _short(name: str) -> tuple[Summary, str]:
-    """The layer table with equal blocks told once, or one of parts where it stays too long."""
+    """The layer table with equal blocks in one line, or one of parts where it stays too long."""
     for depth in (0, 4, 3, 2):
         table = layertable.fold(_counts(name, depth))
         if len(table.lines) <= LONGEST:

@@ -48,14 +48,14 @@ def gallery(
         ValueError: another shape, or no image.
     """
     title = heading(title, synthetic)
-    pairs = list(zip(_whole(labels), _whole(predictions), strict=True))
+    pairs = list(zip(map(int, labels), map(int, predictions), strict=True))
     right = [label == guess for label, guess in pairs]
     captions = [
         _fit(classes[label]) if hit else f"✗ {_fit(classes[guess])}\n(is {_fit(classes[label])})"
         for (label, guess), hit in zip(pairs, right, strict=True)
     ]
     colours = [RIGHT if hit else WRONG for hit in right]
-    figure = _grid(_pixels(images), captions, title, columns=columns, colours=colours)
+    figure = _grid(_pixels(images), captions, colours, title, columns)
     answers = ", ".join(
         f"{word(classes[label])} {'right' if hit else f'taken for {word(classes[guess])}'}"
         for (label, guess), hit in zip(pairs, right, strict=True)
@@ -96,7 +96,7 @@ def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None =
         columns: images in a line.
         title: what stands above, instead of the name of the data.
     """
-    labels = _whole(data.train.labels)
+    labels = np.asarray(data.train.labels)
     present = [int(c) for c in np.unique(labels)]
     chosen = present[:: max(1, len(present) // count)][:count]
     where = [int(np.argmax(labels == c)) for c in chosen]
@@ -104,7 +104,7 @@ def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None =
     words = [word(data.classes[c]) for c in chosen]
     title = title or f"{data.name}: {len(chosen)} of {len(data.classes)} classes"
     title = heading(title, data.synthetic)
-    figure = _grid(images, [_fit(name) for name in words], title, columns=columns)
+    figure = _grid(images, list(map(_fit, words)), [INK] * len(words), title, columns)
     size = f"{images.shape[2]} × {images.shape[1]} pixels"
     return with_alt(figure, f"{title}. One training image each, {size}: {', '.join(words)}.")
 
@@ -139,8 +139,9 @@ def augment_grid(
         ):
             _fill(axes, images, name)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    whole = original.astype(np.float32)
     changes = "; ".join(
-        f"{name} changes a pixel by {_change(original, images):.0f} of 255 on average"
+        f"{name} changes a pixel by {np.abs(images - whole).mean():.0f} of 255 on average"
         for name, images in views.items()
     )
     return with_alt(figure, f"{title}: {len(original)} images before and after. {changes}.")
@@ -192,27 +193,21 @@ def attention(
 
 
 def _grid(
-    images: np.ndarray,
-    captions: Sequence[str],
-    title: str,
-    *,
-    columns: int,
-    colours: Sequence[str] = (),
+    images: np.ndarray, captions: list[str], colours: list[str], title: str, columns: int
 ) -> Figure:
     """Captioned images in rows of `columns`."""
-    if not len(images):
+    if not captions:
         raise ValueError(f"{title!r} has no image to draw; choose at least one")
     columns = min(columns, len(images))
-    colours = colours or [INK] * len(images)
     lines = max(caption.count("\n") + 1 for caption in captions)
     with theme() as plt:
         figure, cells = _cells(plt, -(-len(images) // columns), columns, 1.5 + 0.18 * lines)
         for cell in cells.flat:
             cell.axis("off")
-        for cell, *content in zip(cells.flat, images, captions, colours, strict=False):
-            image, caption, colour = content
+        looks = zip(cells.flat, images, captions, colours, strict=False)
+        for cell, image, caption, colour in looks:
             cell.imshow(image, interpolation="nearest")
-            cell.set_title(caption, fontsize=9, loc="center", color=colour)
+            cell.set_title(caption, color=colour, fontsize=9, loc="center")
         figure.suptitle(textwrap.fill(title, 17 * columns), x=0.01, ha="left", fontsize=12)
     return figure
 
@@ -251,14 +246,6 @@ def _pixels(images: Any) -> np.ndarray:
     return array.transpose(0, 2, 3, 1)
 
 
-def _whole(numbers: Any) -> np.ndarray:
-    return np.asarray(numbers).astype(np.int64)
-
-
 def _fit(name: str) -> str:
     """A class name in lines that fit above an image."""
     return textwrap.fill(word(name), 18)
-
-
-def _change(before: np.ndarray, after: np.ndarray) -> float:
-    return float(np.abs(before.astype(np.float32) - after.astype(np.float32)).mean())

@@ -29,9 +29,9 @@ def members(text):
 
 
 def test_every_network_is_on_the_page_once_with_its_counts(text):
-    found = members(text)
-    assert sorted(name for name, _ in found) == sorted(MODELS)
-    for name, cells in found:
+    tables = members(text)
+    assert sorted(name for name, _ in tables) == sorted(MODELS)
+    for name, cells in tables:
         table = models_page._counts(name)
         assert cells[:2] == [f"{table.parameters:,}", f"{table.trainable:,}"]
         assert cells[3] == f"{table.megabytes:,.1f}"
