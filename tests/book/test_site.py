@@ -252,10 +252,10 @@ CHANGES = {
     "code": (lambda root: edit(root, 2, "2"), True),
     "library": (lambda root: (root / "labkit" / "models.py").write_text("depth = 2\n"), True),
     "published numbers": (lambda root: (root / "labkit" / "published.csv").write_text("x\n"), True),
-    "drawing": (lambda root: files_write(root / "labkit" / "figures" / "a.svg", "<svg/>"), True),
     "book text": (lambda root: (root / "book" / "intro.md").write_text("# Book\n"), False),
     "record": (lambda root: files_write(root / "book" / "records" / "a.json", "{}"), True),
     "data": (lambda root: files_write(files.data_home() / "x", "1"), True),
+    "drawing": (lambda root: files_write(root / "labkit" / "figures" / "a.svg", "<svg/>"), True),
 }
 
 
