@@ -164,5 +164,6 @@ def test_archive_headers(home, kind):
         assert all(len(content) <= 1000 for content in found.values())
 
     byte = st.tuples(st.sampled_from(headers(kind, whole)), st.integers(0, 255))
-    least = {"tar": 1550, "zip": 1150}[kind]  # zip has fields that nothing has to read
+    # a zip has fields that nothing has to read; a tar member may have another name or be smaller
+    least = {"tar": 1450, "zip": 1150}[kind]
     assert fuzz(1600, st.lists(byte, min_size=3, max_size=6), read, DataError) > least

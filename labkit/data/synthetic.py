@@ -20,6 +20,8 @@ from torch import Generator, Tensor
 from labkit.data.classes import CIFAR10, CIFAR100, SUPERCLASSES, TINY_IMAGENET
 from labkit.data.dataset import Data, Split, digest
 
+__all__ = ["SETS", "SOURCE", "draw"]
+
 SOURCE = "drawn by labkit (synthetic stand-in, not real images)"
 CHUNK = 256  # images drawn at a time, small enough to stay in the cache of a core
 
@@ -51,7 +53,7 @@ def draw(name: str) -> Data:
         mean=tuple(round(v, 4) for v in pixels.mean((0, 2, 3)).tolist()),
         std=tuple(round(v, 4) for v in pixels.std((0, 2, 3)).tolist()),
         source=SOURCE,
-        sha256=digest([t for s in splits for t in (s.images, s.labels)], classes),
+        sha256=digest(splits, classes),
         synthetic=True,
         published=(len(splits[0]), len(splits[1])),
     )

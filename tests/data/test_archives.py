@@ -44,14 +44,12 @@ def test_tar_members_are_read(home):
     assert tar_members(path, SIZES) == {k: GOOD[k] for k in SIZES}
 
 
-def test_tar_members_may_be_smaller_where_sizes_are_limits(home):
+def test_tar_members_may_be_smaller_or_missing(home):
     path = forge.tar(home / "set.tar.gz", {"set/a.bin": b"a" * 7})
-    assert tar_members(path, SIZES, exact=False) == {"set/a.bin": b"a" * 7}
+    assert tar_members(path, SIZES) == {"set/a.bin": b"a" * 7}
 
 
 TAR_TRICKS = {
-    "outside": (plain({"../set/a.bin": b"a" * 1000}), "no member 'set/a.bin'"),
-    "absolute": (plain({"/set/a.bin": b"a" * 1000}), "no member 'set/a.bin'"),
     "symbolic link": (
         [(member("set/a.bin", type=tarfile.SYMTYPE, linkname="/etc/passwd"), b"")],
         "not a plain regular file",
@@ -64,10 +62,8 @@ TAR_TRICKS = {
     "pipe": ([(member("set/a.bin", type=tarfile.FIFOTYPE), b"")], "not a plain regular file"),
     "folder": ([(member("set/a.bin", type=tarfile.DIRTYPE), b"")], "not a plain regular file"),
     "twice": (plain(GOOD) + plain(GOOD), "comes twice"),
-    "too small": (plain({"set/a.bin": b"a" * 999}), "has 999 bytes, expected 1,000"),
-    "too large": (plain({"set/a.bin": b"a" * 1001}), "has 1,001 bytes, expected 1,000"),
-    "missing": (plain({"set/a.bin": b"a" * 1000}), "no member 'set/b.bin'"),
-    "many": (plain({f"f{i}": b"" for i in range(1002)}), "more than 1,000 files"),
+    "too large": (plain({"set/a.bin": b"a" * 1001}), "has 1,001 bytes, expected at most 1,000"),
+    "many": (plain({f"f{i}": b"" for i in range(2100)}), "unpacks to more bytes"),
 }
 
 
@@ -82,10 +78,17 @@ def test_tar_tricks_are_refused(home, trick):
 
 
 @pytest.mark.faults(15)
+def test_tar_names_outside_are_not_read(home):
+    path = forge.tar(home / "set.tar.gz", {"../set/a.bin": b"x", "/set/a.bin": b"x"})
+    assert tar_members(path, SIZES) == {}
+    assert os.listdir(home) == ["set.tar.gz"]
+
+
+@pytest.mark.faults(15)
 @pytest.mark.parametrize(
     "size",
-    [b"\xff" * 12, b"\x80" + b"\xff" * 11, b"\x80" + b"\0" * 10 + b"\1", b"not octal  \0"],
-    ids=["negative", "astronomic", "one", "no number"],
+    [b"\xff" * 12, b"\x80" + b"\xff" * 11, b"not octal  \0"],
+    ids=["negative", "astronomic", "no number"],
 )
 def test_tar_headers_with_strange_sizes_are_refused(home, size):
     path = home / "set.tar.gz"
@@ -169,9 +172,6 @@ def test_zip_bombs_are_refused(home):
 def test_a_zip_with_too_many_files_is_refused(home, monkeypatch):
     monkeypatch.setattr(archives, "MEMBERS", 50)
     path = zipped(home / "set.zip", [(f"set/{i}.bin", b"x") for i in range(51)])
-    with pytest.raises(DataError, match="more than 50 files"):
-        list(zip_members(path, wanted, 1000))
-    zipped(path, [(f"set/{i:0200}.bin", b"x") for i in range(50)])  # by the size of its list
     with pytest.raises(DataError, match="more than 50 files"):
         list(zip_members(path, wanted, 1000))
 
