@@ -19,16 +19,7 @@ from labkit.data.dataset import Data, Split
 from labkit.errors import DataError, InputError, unknown
 from labkit.files import data_home
 
-__all__ = [
-    "DATASETS",
-    "Data",
-    "Split",
-    "add",
-    "available",
-    "listing",
-    "load",
-    "verify",
-]
+__all__ = ["DATASETS", "Data", "Split", "add", "available", "listing", "load", "verify"]
 
 # name -> what it is, in a line
 DATASETS = {
@@ -108,18 +99,17 @@ def verify() -> Iterator[str]:
         DataError: after all lines, if one of them is damaged.
     """
     home, damaged = data_home(), []
-    paths = {name: prepared.path_of(home, name) for name in CATALOGUE}
-    paths = {name: path for name, path in paths.items() if path.exists()}
-    for name, path in paths.items():
+    names = [name for name in CATALOGUE if prepared.path_of(home, name).exists()]
+    for name in names:
         try:
             data = prepared.load(CATALOGUE[name], home)
             prepared.verify(data, home)
             counts = f"{len(data.train):,} + {len(data.test):,} images"
             yield f"{name}: {counts}, SHA-256 {data.sha256}: ok"
         except DataError as error:
-            damaged.append(str(path))
+            damaged.append(str(prepared.path_of(home, name)))
             yield f"{name}: {error}"
-    if not paths:
+    if not names:
         yield f"nothing is prepared in {home}"
     if damaged:
         raise DataError(f"damaged: {', '.join(damaged)}; delete it, and it will be prepared again")

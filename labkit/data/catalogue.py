@@ -26,7 +26,6 @@ class Archive:
     url: str
     size: int
     md5: str
-    read: Reader
 
     @property
     def file(self) -> str:
@@ -53,7 +52,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Entry:
-    """A published data set; `published` counts its training and test images."""
+    """A published data set.
+
+    published: its training and test images.
+    layouts: the first is that of the archive.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -107,9 +110,9 @@ class Entry:
 
     def _read(self, place: Path) -> tuple[Split, Split, str]:
         if place.is_file():
-            url = self.archive.url
-            origin = f"official archive {url}" if self.archive.matches(place) else None
-            return *self.archive.read(place), f"{origin or 'unofficial archive'} ({place.name})"
+            official = self.archive.matches(place)
+            origin = f"official archive {self.archive.url}" if official else "unofficial archive"
+            return *self.layouts[0].read(place), f"{origin} ({place.name})"
         layout = next((layout for layout in self.layouts if layout.fits(place)), None)
         if layout is None:
             raise DataError(f"{place} went away, or lost some of its files, before it was read")
@@ -147,10 +150,9 @@ CATALOGUE = {
             url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
             size=170_052_171,
             md5="c32a1d4ab5d03f1284b67883e8d87530",
-            read=_CIFAR10.read_archive,
         ),
         layouts=(
-            Layout(_CIFAR10.folder, ("test_batch.bin",), _CIFAR10.read_folder),
+            Layout(_CIFAR10.folder, ("test_batch.bin",), _CIFAR10.read),
             Layout(
                 "cifar-10-batches-py", ("data_batch_1", "test_batch"), _CIFAR10.read_torchvision
             ),
@@ -168,10 +170,9 @@ CATALOGUE = {
             url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
             size=168_513_733,
             md5="03b5dce01913d631647c71ecec9e9cb8",
-            read=_CIFAR100.read_archive,
         ),
         layouts=(
-            Layout(_CIFAR100.folder, ("test.bin",), _CIFAR100.read_folder),
+            Layout(_CIFAR100.folder, ("test.bin",), _CIFAR100.read),
             Layout("cifar-100-python", ("train", "test"), _CIFAR100.read_torchvision),
         ),
     ),
@@ -187,8 +188,7 @@ CATALOGUE = {
             url="https://cs231n.stanford.edu/tiny-imagenet-200.zip",
             size=248_100_043,
             md5="90528d7ca1a48142e341f4ef8d21d0de",
-            read=tiny_imagenet.read_archive,
         ),
-        layouts=(Layout(tiny_imagenet.FOLDER, ("train", "val"), tiny_imagenet.read_folder),),
+        layouts=(Layout(tiny_imagenet.FOLDER, ("train", "val"), tiny_imagenet.read),),
     ),
 }

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 
 from labkit import files
-from labkit.data.archives import tar_members
+from labkit.data.archives import members
 from labkit.data.classes import CIFAR10, CIFAR100
 from labkit.data.dataset import Split
 from labkit.errors import DataError
 
 __all__ = ["SETS", "Cifar"]
+
+Contents = Mapping[str, bytes | None]  # file -> content, None where it is too large
 
 PIXELS = 3 * 32 * 32
 
@@ -51,27 +53,20 @@ class Cifar:
         """Bytes of a record."""
         return self.label_bytes + PIXELS
 
-    def read_folder(self, folder: Path) -> tuple[Split, Split]:
-        """The binary layout, unpacked: (training, test) images. Files may have fewer records.
+    def read(self, place: Path) -> tuple[Split, Split]:
+        """(training, test) images of the binary layout, a folder or a .tar.gz.
+
+        Files may have fewer records than the complete ones.
 
         Raises:
-            DataError: a file is missing, has another size or a label out of range, or the classes
-                are named in another order.
+            DataError: a file is missing, has another size or a label out of range, the classes
+                are named in another order, or the archive is damaged.
         """
-        self._check_names(folder / self.names)
-        contents = {}
-        for file, records in (self.train | self.test).items():
-            if (folder / file).is_file():
-                self._check_size(folder / file, records)
-                contents[file] = (folder / file).read_bytes()
-        return self._splits(contents, folder)
-
-    def read_archive(self, path: Path) -> tuple[Split, Split]:
-        """The binary layout as .tar.gz, as `read_folder`; nothing is unpacked to disk."""
-        counts = (self.train | self.test).items()
-        largest = {f"{self.folder}/{file}": records * self.record for file, records in counts}
-        members = tar_members(path, largest)
-        return self._splits({Path(name).name: members[name] for name in members}, path)
+        records = self.train | self.test
+        sizes = {self.names: 1 << 16} | {file: n * self.record for file, n in records.items()}
+        contents = dict(members(place, self.folder, lambda name: sizes.get(name, 0)))
+        self._check_names(contents.get(self.names, b""), place / self.names)
+        return self._join(self.train, contents, place), self._join(self.test, contents, place)
 
     def read_torchvision(self, folder: Path) -> tuple[Split, Split]:
         """torchvision's folder (cifar-10-batches-py, cifar-100-python).
@@ -89,33 +84,26 @@ class Cifar:
         train, test = (self._batches(checksums, folder) for checksums in lists)
         return train, test
 
-    def _check_names(self, path: Path) -> None:
+    def _check_names(self, content: bytes | None, path: Path) -> None:
         """The file of class names may be missing; if it is there, its order must be ours."""
-        if path.is_file():
-            names = path.read_text(encoding="utf-8", errors="replace").split()
-            if names != list(self.classes):
-                count = len(self.classes)
-                raise DataError(f"{path} does not list the {count} classes in their order")
+        if content != b"" and (content or b"").decode(errors="replace").split() != [*self.classes]:
+            count = len(self.classes)
+            raise DataError(f"{path} does not list the {count} classes in their order")
 
-    def _check_size(self, path: Path, records: int) -> None:
-        if (size := path.stat().st_size) > records * self.record:
-            raise DataError(
-                f"{path} has {size:,} bytes, more than the {records:,} records of"
-                f" {self.record:,} bytes that {self.name} has there; it is another file"
-            )
-
-    def _splits(self, contents: Mapping[str, bytes], place: Path) -> tuple[Split, Split]:
-        train, test = (self._join(names, contents, place) for names in (self.train, self.test))
-        return train, test
-
-    def _join(self, names: Mapping[str, int], contents: Mapping[str, bytes], place: Path) -> Split:
-        parts = [self._records(contents[f], place / f) for f in names if f in contents]
-        if not parts:
-            raise DataError(f"{place} has none of {', '.join(names)}")
+    def _join(self, counts: dict[str, int], contents: Contents, place: Path) -> Split:
+        files = [file for file in counts if file in contents]
+        if not files:
+            raise DataError(f"{place} has none of {', '.join(counts)}")
+        parts = [self._records(contents[file], place / file, counts[file]) for file in files]
         records = np.concatenate(parts)
         return self._split(records[:, -PIXELS:], records[:, -PIXELS - 1], place)
 
-    def _records(self, content: bytes, path: Path) -> np.ndarray:
+    def _records(self, content: bytes | None, path: Path, count: int) -> np.ndarray:
+        if content is None:
+            raise DataError(
+                f"{path} has more than the {count:,} records of {self.record:,} bytes that"
+                f" {self.name} has there; it is another file"
+            )
         if not content or len(content) % self.record:
             raise DataError(
                 f"{path} has {len(content):,} bytes, not a multiple of a record's"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import threading
@@ -95,8 +96,8 @@ def _blocks(url: str, size: int, md5: str) -> Iterator[bytes]:
     length, total = 0, hashlib.md5(usedforsecurity=False)
     bar = tqdm(total=size, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1],
                disable=None)  # fmt: skip
-    with bar, _connect(url) as reply:
-        while block := _read(reply, min(BLOCK, size + 1 - length)):
+    with bar, _connect(url) as reply, contextlib.suppress(OSError, http.client.HTTPException):
+        while block := reply.read(min(BLOCK, size + 1 - length)):  # an error shows in the length
             yield block
             total.update(block)
             length += len(block)
@@ -112,11 +113,3 @@ def _blocks(url: str, size: int, md5: str) -> Iterator[bytes]:
             f" {length:,} bytes or more with MD5 {total.hexdigest()}, expected {size:,} bytes"
             f" with {md5}; nothing was kept"
         )
-
-
-def _read(reply: IO[bytes], size: int) -> bytes:
-    """The next bytes; none where the transfer broke off, as the length will tell."""
-    try:
-        return reply.read(size)
-    except (OSError, http.client.HTTPException):
-        return b""

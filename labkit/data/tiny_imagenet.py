@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,12 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from labkit.data.archives import zip_members
+from labkit.data.archives import members
 from labkit.data.classes import TINY_IMAGENET
 from labkit.data.dataset import Split
 from labkit.errors import DataError
 
-__all__ = ["FOLDER", "SIDE", "read_archive", "read_folder"]
+__all__ = ["FOLDER", "SIDE", "read"]
 
 FOLDER = "tiny-imagenet-200"
 SIDE = 64
@@ -38,46 +37,20 @@ LABELS = {wnid: label for label, wnid in enumerate(TINY_IMAGENET)}
 _IMAGE = re.compile(r"(train|val)/(?:([^/]+)/)?(?:images/)?([^/]+\.jpe?g)", re.IGNORECASE)
 _ANNOTATIONS = "val/val_annotations.txt"
 
-# from a test of names to (name, content); no content where a file is too large to be an image
-Members = Callable[[Callable[[str], object]], Iterator[tuple[str, bytes | None]]]
 
+def read(place: Path) -> tuple[Split, Split]:
+    """(training, validation) images of a tiny-imagenet-200, a folder or a .zip.
 
-def read_folder(folder: Path) -> tuple[Split, Split]:
-    """(training, validation) images of an unpacked tiny-imagenet-200; a class may have fewer.
-
-    Grey and CMYK images become RGB.
+    A class may have fewer images than published. Grey and CMYK images become RGB.
 
     Raises:
-        DataError: lists up to ten images that are missing, damaged, of another size or class.
+        DataError: lists up to ten images that are missing, damaged, of another size or class; or
+            the archive is damaged.
     """
-
-    def members(wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes | None]]:
-        for path in sorted(folder.glob("*/**/*")):
-            name = path.relative_to(folder).as_posix()
-            if wanted(name) and path.is_file():
-                small = path.stat().st_size <= LARGEST or name == _ANNOTATIONS
-                yield name, path.read_bytes() if small else None
-
-    return _read(members, folder)
-
-
-def read_archive(path: Path) -> tuple[Split, Split]:
-    """The same from the zip; nothing is unpacked to disk."""
-    start = f"{FOLDER}/"
-
-    def members(wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes | None]]:
-        for name, content in zip_members(path, lambda n: wanted(n.removeprefix(start)), LARGEST):
-            yield name.removeprefix(start), content
-
-    return _read(members, path)
-
-
-def _read(members: Members, place: Path) -> tuple[Split, Split]:
-    wnids, files, faults = _annotations(members), set(), []
+    wnids, files, faults = _annotations(place), set(), []
     images: dict[str, list[tuple[int, np.ndarray]]] = {"train": [], "val": []}
-    for name, content in tqdm(
-        members(_IMAGE.fullmatch), f"reading {place.name}", unit=" images", disable=None
-    ):
+    contents = members(place, FOLDER, lambda name: LARGEST if _IMAGE.fullmatch(name) else 0)
+    for name, content in tqdm(contents, f"reading {place.name}", unit=" images", disable=None):
         split, wnid, file = _IMAGE.fullmatch(name).groups()
         if split == "val" and wnid in (None, "images"):
             wnid = wnids.get(file)
@@ -91,10 +64,10 @@ def _read(members: Members, place: Path) -> tuple[Split, Split]:
     return _split(images.pop("train"), place, "train"), _split(images.pop("val"), place, "val")
 
 
-def _annotations(members: Members) -> dict[str, str]:
+def _annotations(place: Path) -> dict[str, str]:
     """File name of a validation image -> its wnid; empty where val has class folders."""
-    text = b"".join(content for _, content in members(lambda name: name == _ANNOTATIONS))
-    lines = text.decode("utf-8", errors="replace").splitlines()
+    contents = dict(members(place, FOLDER, lambda name: LARGEST if name == _ANNOTATIONS else 0))
+    lines = (contents.get(_ANNOTATIONS) or b"").decode("utf-8", errors="replace").splitlines()
     fields = [[*line.split("\t"), ""] for line in lines if line.strip()]
     return {file: wnid for file, wnid, *_ in fields}
 
