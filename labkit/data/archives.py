@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import gzip
 import struct
 import tarfile
@@ -71,9 +72,9 @@ def _entries(place: Path) -> Iterator[_Entry]:
 
 
 def _in_folder(folder: Path) -> Iterator[_Entry]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield path.relative_to(folder).as_posix(), True, functools.partial(path.open, "rb")
+    for name in sorted(glob.glob("**", root_dir=folder, recursive=True)):  # follows links
+        if (folder / name).is_file():
+            yield name, True, functools.partial(open, folder / name, "rb")
 
 
 def _in_tar(path: Path) -> Iterator[_Entry]:

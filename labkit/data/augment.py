@@ -58,6 +58,7 @@ def unit(images: Tensor) -> Tensor:
 
 
 def none(images: Tensor, generator: Generator | None = None) -> Tensor:
+    """The images as they are; nothing is drawn."""
     return images
 
 

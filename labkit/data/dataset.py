@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,9 +160,10 @@ class Data:
 def digest(splits: Iterable[Split], classes: Iterable[str]) -> str:
     """SHA-256 of images and labels (values, types and shapes) and class names."""
     total = hashlib.sha256("\n".join(classes).encode())
-    for tensor in itertools.chain.from_iterable((s.images, s.labels) for s in splits):
-        total.update(f"\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+    for split in splits:
+        for tensor in (split.images, split.labels):
+            total.update(f"\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            total.update(memoryview(tensor.contiguous().numpy()).cast("B"))
     return total.hexdigest()
 
 
