@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labkit import records
-from labkit.data.archives import tar_members, zip_members
+from labkit.data.archives import members
 from labkit.errors import DataError, InputError, RecordError
 from labkit.parameters import PARAMETERS, check
 from labkit.recipe import Recipe
@@ -156,13 +156,10 @@ def test_archive_headers(home, kind):
         for place, byte in changes:
             bad[place] = byte
         path.write_bytes(gzip.compress(bad, 1) if kind == "tar" else bad)
-        if kind == "tar":
-            found = tar_members(path, SIZES)
-        else:
-            found = dict(zip_members(path, SIZES.__contains__, 1000))
-        assert set(found) <= set(SIZES)
-        assert all(len(content) <= 1000 for content in found.values())
+        for name, content in members(path, "set", lambda name: SIZES.get(f"set/{name}", 0)):
+            assert content is None or len(content) <= SIZES[f"set/{name}"]
 
     byte = st.tuples(st.sampled_from(headers(kind, whole)), st.integers(0, 255))
-    least = {"tar": 1550, "zip": 1150}[kind]  # zip has fields that nothing has to read
+    # a zip has fields that nothing has to read; a tar member may have another name or be smaller
+    least = {"tar": 1450, "zip": 1150}[kind]
     assert fuzz(1600, st.lists(byte, min_size=3, max_size=6), read, DataError) > least

@@ -19,16 +19,7 @@ from labkit.data.dataset import Data, Split
 from labkit.errors import DataError, InputError, unknown
 from labkit.files import data_home
 
-__all__ = [
-    "DATASETS",
-    "Data",
-    "Split",
-    "add",
-    "available",
-    "listing",
-    "load",
-    "verify",
-]
+__all__ = ["DATASETS", "Data", "Split", "add", "available", "listing", "load", "verify"]
 
 # name -> what it is, in a line
 DATASETS = {
@@ -43,6 +34,9 @@ DATASETS = {
 
 def load(name: str) -> Data:
     """A data set by name: prepared, from a copy in the data folder, or else downloaded.
+
+    Args:
+        name: one of `DATASETS`.
 
     Raises:
         InputError: no data set has this name.
@@ -67,9 +61,13 @@ def load(name: str) -> Data:
 
 
 def available(name: str) -> bool:
-    """Whether `load(name)` would do without a download."""
+    """Whether `load(name)` would do without a download.
+
+    Raises:
+        InputError: no data set has this name.
+    """
     _check_name(name)
-    return name in synthetic.SETS or _state(CATALOGUE[name], data_home()) != "absent"
+    return _row(name, data_home())["state"] != "absent"
 
 
 def add(name: str, path: str | Path) -> Data:
@@ -89,8 +87,8 @@ def add(name: str, path: str | Path) -> Data:
         raise DataError(f"{path} does not exist; give the folder or the archive that holds {name}")
     place = entry.locate(path)
     if place is None:
-        looked = ", ".join([*(layout.folder for layout in entry.layouts), entry.archive.file])
-        raise DataError(f"{path} holds no {name}: it neither is nor has one of {looked}")
+        names = ", ".join([*(layout.folder for layout in entry.layouts), entry.archive.file])
+        raise DataError(f"{path} holds no {name}: it neither is nor has one of {names}")
     return prepared.save(entry.read(place), data_home())
 
 
@@ -100,35 +98,28 @@ def verify() -> Iterator[str]:
     Raises:
         DataError: after all lines, if one of them is damaged.
     """
-    home, bad, lines = data_home(), [], 0
-    for name, entry in CATALOGUE.items():
-        if not prepared.path_of(home, name).exists():
-            continue
-        lines += 1
+    home, damaged = data_home(), []
+    names = [name for name in CATALOGUE if prepared.path_of(home, name).exists()]
+    for name in names:
         try:
-            data = prepared.load(entry, home)
-            whole = prepared.sha256_of(data) == data.sha256
-            counts = f"{len(data.train):,} + {len(data.test):,} images, SHA-256 {data.sha256}"
-            yield f"{name}: {counts}: {'ok' if whole else 'DAMAGED'}"
+            data = prepared.load(CATALOGUE[name], home)
+            prepared.verify(data, home)
+            counts = f"{len(data.train):,} + {len(data.test):,} images"
+            yield f"{name}: {counts}, SHA-256 {data.sha256}: ok"
         except DataError as error:
-            whole = False
+            damaged.append(str(prepared.path_of(home, name)))
             yield f"{name}: {error}"
-        bad += [] if whole else [prepared.path_of(home, name)]
-    if not lines:
+    if not names:
         yield f"nothing is prepared in {home}"
-    if bad:
-        raise DataError(
-            f"damaged: {', '.join(map(str, bad))}; delete it, and it will be prepared again"
-        )
+    if damaged:
+        raise DataError(f"damaged: {', '.join(damaged)}; delete it, and it will be prepared again")
 
 
 def listing() -> list[dict[str, Any]]:
-    """A row for each data set: name, state (prepared, local, absent or built in), train, test,
-    complete, source, bytes (of the prepared file or of the download). Unknown counts are 0."""
+    """A row for each data set: name, state (prepared, damaged, local, absent or built in), train,
+    test (images, 0 where that is not known) and source."""
     home = data_home()
-    return [
-        _row(CATALOGUE[name], home) if name in CATALOGUE else _built_in(name) for name in DATASETS
-    ]
+    return [{"name": name, "train": 0, "test": 0} | _row(name, home) for name in DATASETS]
 
 
 def _check_name(name: str) -> None:
@@ -153,32 +144,24 @@ def _fetch(entry: Entry, home: Path) -> Data:
     return data
 
 
-def _state(entry: Entry, home: Path) -> str:
-    if prepared.path_of(home, entry.name).exists():
-        return "prepared"
-    return "absent" if entry.locate(home) is None else "local"
+def _row(name: str, home: Path) -> dict[str, Any]:
+    if name in synthetic.SETS:
+        classes, _, _, train, test = synthetic.SETS[name]
+        counts = {"train": train * len(classes), "test": test * len(classes)}
+        return {"state": "built in", **counts, "source": synthetic.SOURCE}
+    entry = CATALOGUE[name]
+    path = prepared.path_of(home, name)
+    if path.exists():
+        return _prepared(path)
+    place = entry.locate(home)
+    if place is None:
+        return {"state": "absent", "source": entry.archive.url}
+    return {"state": "local", "source": str(place)}
 
 
-def _row(entry: Entry, home: Path) -> dict[str, Any]:
-    row = {"name": entry.name, "state": _state(entry, home), "train": 0, "test": 0}
-    row |= {"complete": False, "source": entry.archive.url, "bytes": entry.archive.size}
-    if row["state"] == "local":
-        row["source"] = str(entry.locate(home))
-    if row["state"] != "prepared":
-        return row
-    path = prepared.path_of(home, entry.name)
-    row["bytes"] = path.stat().st_size
+def _prepared(path: Path) -> dict[str, Any]:
     try:
-        about = prepared.describe(path)
-        counts = {"train": about["train"], "test": about["test"]}
-        complete = tuple(counts.values()) == entry.published
-        return row | counts | {"complete": complete, "source": about["source"]}
+        header = prepared.header(path)
+        return {"state": "prepared"} | {name: header[name] for name in ("train", "test", "source")}
     except (DataError, KeyError) as error:
-        return row | {"state": "damaged", "source": str(error)}
-
-
-def _built_in(name: str) -> dict[str, Any]:
-    classes, _, _, train, test = synthetic.SETS[name]
-    counts = {"train": train * len(classes), "test": test * len(classes)}
-    row = {"name": name, "state": "built in", **counts, "complete": True}
-    return row | {"source": synthetic.SOURCE, "bytes": 0}
+        return {"state": "damaged", "source": str(error)}

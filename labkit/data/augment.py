@@ -20,6 +20,11 @@ from torch.nn import functional as F
 
 from labkit.errors import InputError, unknown
 
+__all__ = [
+    "AUGMENTS", "Augment", "crop_flip", "crop_flip_cutout", "cutout", "flip", "flip_shift",
+    "flip_shift_cutout", "none", "pipelines", "rotate20_flip", "set2", "unit", "zoom",
+]  # fmt: skip
+
 CANDIDATES = 64  # boxes drawn at once by `cutout`
 AT_ONCE = 4096  # images that are prepared at once: what is made on the way takes room too
 
@@ -53,6 +58,7 @@ def unit(images: Tensor) -> Tensor:
 
 
 def none(images: Tensor, generator: Generator | None = None) -> Tensor:
+    """The images as they are; nothing is drawn."""
     return images
 
 

@@ -14,7 +14,9 @@ from labkit.data.classes import SUPERCLASSES, TINY_IMAGENET
 from labkit.data.dataset import Data, Split, digest
 from labkit.errors import DataError
 
-Read = Callable[[Path], tuple[Split, Split]]
+__all__ = ["CATALOGUE", "Archive", "Entry", "Layout"]
+
+Reader = Callable[[Path], tuple[Split, Split]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Archive:
 
     @property
     def file(self) -> str:
+        """The name of the file."""
         return self.url.rsplit("/", 1)[-1]
 
     def matches(self, path: Path) -> bool:
@@ -39,19 +42,21 @@ class Layout:
     """A folder that people have, by its usual name and by what must lie in it to be one."""
 
     folder: str
-    files: tuple[str, ...]
-    read: Read
-    folders: tuple[str, ...] = ()
+    contents: tuple[str, ...]
+    read: Reader
 
     def fits(self, folder: Path) -> bool:
         """Whether the folder has all that this layout is told by."""
-        files = all((folder / name).is_file() for name in self.files)
-        return files and all((folder / name).is_dir() for name in self.folders)
+        return all((folder / name).exists() for name in self.contents)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A published data set."""
+    """A published data set.
+
+    published: its training and test images.
+    layouts: the first is that of the archive.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -59,14 +64,12 @@ class Entry:
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    published: tuple[int, int]  # training and test images
+    published: tuple[int, int]
     archive: Archive
     layouts: tuple[Layout, ...]
-    read_archive: Callable[[Path, bool], tuple[Split, Split]]
 
     def data(self, train: Split, test: Split, source: str, sha256: str = "") -> Data:
         """These splits as a data set; its digest is computed unless it is given."""
-        tensors = (train.images, train.labels, test.images, test.labels)
         return Data(
             name=self.name,
             train=train,
@@ -76,7 +79,7 @@ class Entry:
             mean=self.mean,
             std=self.std,
             source=source,
-            sha256=sha256 or digest(tensors, self.classes),
+            sha256=sha256 or digest((train, test), self.classes),
             synthetic=False,
             published=self.published,
         )
@@ -93,32 +96,31 @@ class Entry:
         return archive if archive.is_file() else None
 
     def read(self, place: Path) -> Data:
-        """Decode and check the copy that `locate` found; its images get their canonical order.
+        """Decode and check the copy that `locate` gave; its images get their canonical order.
 
         Raises:
             DataError: it is damaged, lacks a class, or has more images than were published.
         """
         train, test, source = self._read(place)
-        for kind, split, published in zip(
+        for kind, split, count in zip(
             ("training", "test"), (train, test), self.published, strict=True
         ):
-            self._check_counts(place, kind, split, published // len(self.classes))
+            self._check_counts(place, kind, split, count // len(self.classes))
         return self.data(train.canonical(), test.canonical(), source)
 
     def _read(self, place: Path) -> tuple[Split, Split, str]:
         if place.is_file():
             official = self.archive.matches(place)
             origin = f"official archive {self.archive.url}" if official else "unofficial archive"
-            return *self.read_archive(place, official), f"{origin} ({place.name})"
-        layout = next((x for x in self.layouts if x.fits(place)), None)
+            return *self.layouts[0].read(place), f"{origin} ({place.name})"
+        layout = next((layout for layout in self.layouts if layout.fits(place)), None)
         if layout is None:
             raise DataError(f"{place} went away, or lost some of its files, before it was read")
         return *layout.read(place), f"local copy, {layout.folder} layout"
 
     def _check_counts(self, place: Path, kind: str, split: Split, each: int) -> None:
         counts = torch.bincount(split.labels, minlength=len(self.classes))
-        if not counts.min():
-            missing = [name for name, n in zip(self.classes, counts, strict=True) if not n]
+        if missing := [name for name, n in zip(self.classes, counts, strict=True) if not n]:
             raise DataError(
                 f"{place} has no {kind} images of {len(missing)} of the {len(self.classes)}"
                 f" classes of {self.name}: {', '.join(missing[:10])}; a subset may have fewer"
@@ -132,53 +134,46 @@ class Entry:
             )
 
 
-def _cifar(name: str, folder: str, python: str, **about: object) -> Entry:
-    binary = cifar.BINARY[name]
-    return Entry(
-        name=name,
-        classes=binary.classes,
-        side=32,
-        published=(sum(binary.train.values()), sum(binary.test.values())),
-        layouts=(
-            Layout(folder, tuple(binary.test), lambda path: cifar.read_folder(name, path)),
-            Layout(
-                python,
-                ("data_batch_1", "test_batch") if name == "cifar10" else ("train", "test"),
-                lambda path: cifar.read_torchvision(name, path),
-            ),
-        ),
-        read_archive=lambda path, official: cifar.read_archive(name, path, official),
-        **about,
-    )
-
-
 # The means and standard deviations are those of the complete training sets; Tiny-ImageNet takes
 # ImageNet's, as report 001 does.
+_CIFAR10, _CIFAR100 = cifar.SETS["cifar10"], cifar.SETS["cifar100"]
 CATALOGUE = {
-    "cifar10": _cifar(
-        "cifar10",
-        "cifar-10-batches-bin",
-        "cifar-10-batches-py",
+    "cifar10": Entry(
+        name="cifar10",
+        classes=_CIFAR10.classes,
         superclasses=None,
+        side=32,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
+        published=(50_000, 10_000),
         archive=Archive(
             url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
             size=170_052_171,
             md5="c32a1d4ab5d03f1284b67883e8d87530",
         ),
+        layouts=(
+            Layout(_CIFAR10.folder, ("test_batch.bin",), _CIFAR10.read),
+            Layout(
+                "cifar-10-batches-py", ("data_batch_1", "test_batch"), _CIFAR10.read_torchvision
+            ),
+        ),
     ),
-    "cifar100": _cifar(
-        "cifar100",
-        "cifar-100-binary",
-        "cifar-100-python",
+    "cifar100": Entry(
+        name="cifar100",
+        classes=_CIFAR100.classes,
         superclasses=SUPERCLASSES,
+        side=32,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
+        published=(50_000, 10_000),
         archive=Archive(
             url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
             size=168_513_733,
             md5="03b5dce01913d631647c71ecec9e9cb8",
+        ),
+        layouts=(
+            Layout(_CIFAR100.folder, ("test.bin",), _CIFAR100.read),
+            Layout("cifar-100-python", ("train", "test"), _CIFAR100.read_torchvision),
         ),
     ),
     "tiny_imagenet": Entry(
@@ -194,9 +189,6 @@ CATALOGUE = {
             size=248_100_043,
             md5="90528d7ca1a48142e341f4ef8d21d0de",
         ),
-        layouts=(
-            Layout(tiny_imagenet.FOLDER, (), tiny_imagenet.read_folder, folders=("train", "val")),
-        ),
-        read_archive=lambda path, official: tiny_imagenet.read_archive(path),
+        layouts=(Layout(tiny_imagenet.FOLDER, ("train", "val"), tiny_imagenet.read),),
     ),
 }

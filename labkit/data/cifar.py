@@ -15,158 +15,147 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from labkit import files
-from labkit.data.archives import tar_members
+from labkit.data.archives import members
 from labkit.data.classes import CIFAR10, CIFAR100
 from labkit.data.dataset import Split
 from labkit.errors import DataError
+
+__all__ = ["SETS", "Cifar"]
+
+Contents = Mapping[str, bytes | None]  # file -> content, None where it is too large
 
 PIXELS = 3 * 32 * 32
 
 
 @dataclass(frozen=True)
-class Binary:
-    """The binary layout of one set: file -> records it has when complete."""
+class Cifar:
+    """One of the two sets, and how it lies in files.
 
+    train, test: file of the binary layout -> records it has when complete.
+    label_bytes: of a record; the class is the last of them.
+    names: the file of class names, in label order.
+    labels: what torchvision's batches call the labels.
+    """
+
+    name: str
+    classes: tuple[str, ...]
     folder: str
     train: dict[str, int]
     test: dict[str, int]
-    label_bytes: int  # the class is the last of them
-    labels: str  # the file of class names, in label order
-    classes: tuple[str, ...]
+    label_bytes: int
+    names: str
+    labels: bytes
 
     @property
     def record(self) -> int:
+        """Bytes of a record."""
         return self.label_bytes + PIXELS
 
+    def read(self, place: Path) -> tuple[Split, Split]:
+        """(training, test) images of the binary layout, a folder or a .tar.gz.
 
-BINARY = {
-    "cifar10": Binary(
+        Files may have fewer records than the complete ones.
+
+        Raises:
+            DataError: a file is missing, has another size or a label out of range, the classes
+                are named in another order, or the archive is damaged.
+        """
+        records = self.train | self.test
+        sizes = {self.names: 1 << 16} | {file: n * self.record for file, n in records.items()}
+        contents = dict(members(place, self.folder, lambda name: sizes.get(name, 0)))
+        self._check_names(contents.get(self.names, b""), place / self.names)
+        return self._join(self.train, contents, place), self._join(self.test, contents, place)
+
+    def read_torchvision(self, folder: Path) -> tuple[Split, Split]:
+        """torchvision's folder (cifar-10-batches-py, cifar-100-python).
+
+        Its files are pickles: each is read only if it has the published checksum, and through an
+        unpickler that can make numpy arrays and plain containers, nothing else.
+
+        Raises:
+            DataError: a file is missing or is not the published one.
+        """
+        from torchvision import datasets
+
+        published = getattr(datasets, self.name.upper())
+        lists = (published.train_list, published.test_list)
+        train, test = (self._batches(checksums, folder) for checksums in lists)
+        return train, test
+
+    def _check_names(self, content: bytes | None, path: Path) -> None:
+        """The file of class names may be missing; if it is there, its order must be ours."""
+        if content != b"" and (content or b"").decode(errors="replace").split() != [*self.classes]:
+            count = len(self.classes)
+            raise DataError(f"{path} does not list the {count} classes in their order")
+
+    def _join(self, counts: dict[str, int], contents: Contents, place: Path) -> Split:
+        files = [file for file in counts if file in contents]
+        if not files:
+            raise DataError(f"{place} has none of {', '.join(counts)}")
+        parts = [self._records(contents[file], place / file, counts[file]) for file in files]
+        records = np.concatenate(parts)
+        return self._split(records[:, -PIXELS:], records[:, -PIXELS - 1], place)
+
+    def _records(self, content: bytes | None, path: Path, count: int) -> np.ndarray:
+        if content is None:
+            raise DataError(
+                f"{path} has more than the {count:,} records of {self.record:,} bytes that"
+                f" {self.name} has there; it is another file"
+            )
+        if not content or len(content) % self.record:
+            raise DataError(
+                f"{path} has {len(content):,} bytes, not a multiple of a record's"
+                f" {self.record:,}; it is cut short or another kind of file"
+            )
+        return np.frombuffer(content, np.uint8).reshape(-1, self.record)
+
+    def _batches(self, checksums: list[tuple[str, str]], folder: Path) -> Split:
+        batches = [_unpickle(folder / file, checksum) for file, checksum in checksums]
+        try:
+            pixels = np.concatenate([batch[b"data"] for batch in batches])
+            labels = np.concatenate([np.asarray(batch[self.labels]) for batch in batches])
+            return self._split(pixels, labels, folder)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{folder} holds no CIFAR batches: {error!r}") from error
+
+    def _split(self, pixels: np.ndarray, labels: np.ndarray, place: Path) -> Split:
+        """Pixels uint8 [N, 3072] and labels [N]."""
+        if len(pixels) != len(labels) or pixels.dtype != np.uint8:
+            raise ValueError("images and labels do not belong together")
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            last = len(self.classes) - 1
+            raise DataError(f"{place} has label {labels.max()}; labels go from 0 to {last}")
+        images = torch.from_numpy(np.ascontiguousarray(pixels)).view(-1, 3, 32, 32)
+        return Split(images, torch.from_numpy(labels.astype(np.int64)))
+
+
+SETS = {
+    "cifar10": Cifar(
+        name="cifar10",
+        classes=CIFAR10,
         folder="cifar-10-batches-bin",
         train={f"data_batch_{i}.bin": 10_000 for i in range(1, 6)},
         test={"test_batch.bin": 10_000},
         label_bytes=1,
-        labels="batches.meta.txt",
-        classes=CIFAR10,
+        names="batches.meta.txt",
+        labels=b"labels",
     ),
-    "cifar100": Binary(
+    "cifar100": Cifar(
+        name="cifar100",
+        classes=CIFAR100,
         folder="cifar-100-binary",
         train={"train.bin": 50_000},
         test={"test.bin": 10_000},
         label_bytes=2,
-        labels="fine_label_names.txt",
-        classes=CIFAR100,
+        names="fine_label_names.txt",
+        labels=b"fine_labels",
     ),
 }
 
 
-def read_folder(name: str, folder: Path) -> tuple[Split, Split]:
-    """The binary layout, unpacked: (training, test) images. Files may have fewer records.
-
-    Raises:
-        DataError: a file is missing, has another size or a label out of range, or the classes
-            are named in another order.
-    """
-    layout = BINARY[name]
-    _check_names(layout, folder / layout.labels)
-    contents = {}
-    for file, records in {**layout.train, **layout.test}.items():
-        if (folder / file).is_file():
-            size = (folder / file).stat().st_size
-            if size > records * layout.record:
-                raise DataError(
-                    f"{folder / file} has {size:,} bytes, more than the {records:,} records of"
-                    f" {layout.record:,} bytes that {name} has there; it is another file"
-                )
-            contents[file] = (folder / file).read_bytes()
-    return _splits(layout, contents, folder)
-
-
-def read_archive(name: str, path: Path, official: bool) -> tuple[Split, Split]:
-    """The binary layout as .tar.gz; nothing is unpacked to disk.
-
-    official: whether the checksum is the published one, so that every size is known.
-    """
-    layout = BINARY[name]
-    sizes = {
-        f"{layout.folder}/{file}": records * layout.record
-        for file, records in {**layout.train, **layout.test}.items()
-    }
-    found = tar_members(path, sizes, exact=official)
-    return _splits(layout, {key.split("/")[1]: value for key, value in found.items()}, path)
-
-
-def read_torchvision(name: str, folder: Path) -> tuple[Split, Split]:
-    """torchvision's folder (cifar-10-batches-py, cifar-100-python).
-
-    Its files are pickles: each is read only if it has the published checksum, and through an
-    unpickler that can make numpy arrays and plain containers, nothing else.
-
-    Raises:
-        DataError: a file is missing or is not the published one.
-    """
-    from torchvision.datasets import CIFAR10, CIFAR100
-
-    published = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
-    key = {"cifar10": b"labels", "cifar100": b"fine_labels"}[name]
-    splits = []
-    for listed in (published.train_list, published.test_list):
-        batches = [_unpickle(folder / file, checksum) for file, checksum in listed]
-        try:
-            pixels = np.concatenate([batch[b"data"] for batch in batches])
-            labels = np.concatenate([np.asarray(batch[key]) for batch in batches])
-            splits.append(_split(pixels, labels, len(BINARY[name].classes), folder))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{folder} holds no CIFAR batches: {error!r}") from error
-    return splits[0], splits[1]
-
-
-def _check_names(layout: Binary, path: Path) -> None:
-    """The file of class names may be missing; if it is there, its order must be ours."""
-    if not path.is_file():
-        return
-    found = path.read_text(encoding="utf-8", errors="replace").split()
-    if found != list(layout.classes):
-        raise DataError(f"{path} does not list the {len(layout.classes)} classes in their order")
-
-
-def _splits(layout: Binary, contents: Mapping[str, bytes], place: Path) -> tuple[Split, Split]:
-    splits = []
-    for wanted in (layout.train, layout.test):
-        parts = [_records(layout, contents[f], place / f) for f in wanted if f in contents]
-        if not parts:
-            raise DataError(f"{place} has none of {', '.join(wanted)}")
-        records = np.concatenate(parts)
-        labels = records[:, layout.label_bytes - 1]
-        splits.append(_split(records[:, layout.label_bytes :], labels, len(layout.classes), place))
-    return splits[0], splits[1]
-
-
-def _records(layout: Binary, content: bytes, path: Path) -> np.ndarray:
-    if not content or len(content) % layout.record:
-        raise DataError(
-            f"{path} has {len(content):,} bytes, not a multiple of a record's {layout.record:,};"
-            " it is cut short or another kind of file"
-        )
-    return np.frombuffer(content, np.uint8).reshape(-1, layout.record)
-
-
-def _split(pixels: np.ndarray, labels: np.ndarray, classes: int, place: Path) -> Split:
-    if len(pixels) != len(labels) or pixels.dtype != np.uint8:
-        raise ValueError("images and labels do not belong together")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(f"{place} has label {labels.max()}; labels go from 0 to {classes - 1}")
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).view(-1, 3, 32, 32)
-    return Split(images, _int64(labels))
-
-
-def _int64(labels: np.ndarray) -> Tensor:
-    return torch.from_numpy(labels.astype(np.int64))
-
-
-class _Plain(pickle.Unpickler):
+class _ArrayUnpickler(pickle.Unpickler):
     """Knows numpy arrays beside what pickle needs no names for: dict, list, bytes, str, int."""
 
     _array = np.zeros(0).__reduce__()[0]  # numpy's maker of arrays, wherever this numpy keeps it
@@ -182,9 +171,9 @@ def _unpickle(path: Path, checksum: str) -> dict[bytes, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing")
     content = path.read_bytes()
-    if (got := files.md5(content)) != checksum:
+    if (md5 := files.md5(content)) != checksum:
         raise DataError(
-            f"{path} has MD5 {got}, the published file has {checksum}; it is a pickle, so it was"
+            f"{path} has MD5 {md5}, the published file has {checksum}; it is a pickle, so it was"
             " not opened; use the binary version, or download it again"
         )
-    return _Plain(io.BytesIO(content), encoding="bytes").load()
+    return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()

@@ -7,6 +7,8 @@ first of its words.
 
 from __future__ import annotations
 
+__all__ = ["CIFAR10", "CIFAR100", "SUPERCLASSES", "TINY_IMAGENET"]
+
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _SUPERCLASSES = """

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from labkit.errors import InputError
 
+__all__ = ["Data", "Split", "digest"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Split:
     """Images and their labels, on one device.
 
@@ -23,21 +25,20 @@ class Split:
 
     images: Tensor
     labels: Tensor
-    _changed: dict[Callable, Tensor] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _cache: dict[Callable, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> Split:
+        """The same images on a device."""
         return Split(self.images.to(device), self.labels.to(device))
 
-    def through(self, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """The images after a change, which is made once and kept as long as they are."""
-        if change not in self._changed:
-            self._changed[change] = change(self.images)
-        return self._changed[change]
+    def through(self, transform: Callable[[Tensor], Tensor]) -> Tensor:
+        """The images after a transform, which is computed once and kept with the split."""
+        if transform not in self._cache:
+            self._cache[transform] = transform(self.images)
+        return self._cache[transform]
 
     def take(self, index: Tensor) -> Split:
         """The images at `index` (int64 [M] or bool [N]), in that order."""
@@ -105,6 +106,11 @@ class Data:
         0. A `train_size` below the number of classes keeps one image of so many classes. For one
         seed, smaller training sets are contained in larger ones.
 
+        Args:
+            validation: validation images; 0, or at least one a class.
+            train_size: training images.
+            seed: decides which.
+
         Raises:
             InputError: more images are asked for than a class has, or validation images for only
                 some of the classes.
@@ -115,27 +121,17 @@ class Data:
                 f"validation is {validation}, less than one image for each of the {classes}"
                 f" classes of {self.name}; it must be 0 or at least {classes}"
             )
-        few = 0 < train_size < classes
-        held, kept = validation // classes, 1 if few else train_size // classes
+        held, kept = validation // classes, max(train_size // classes, min(train_size, 1))
         if not held and not kept:
             return self.train, self.train.take(torch.zeros(0, dtype=torch.int64))
-        labels = self.train.labels.cpu()
-        counts = torch.bincount(labels, minlength=len(self.classes))
-        if (short := int(counts.min())) < held + max(kept, 1):
-            raise InputError(
-                f"{self.name} has {short} training images of class"
-                f" {self.classes[int(counts.argmin())]!r}; validation={validation} and"
-                f" train_size={train_size} need {held + max(kept, 1)} of each class;"
-                " ask for fewer, or add the complete set"
-            )
-        rank = self._rank(labels, counts, seed).to(self.train.labels.device)
-        chosen = rank >= held
-        if kept:
-            chosen &= rank < held + kept
-        if few:
-            order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(seed))
-            chosen &= (order < train_size)[labels].to(chosen.device)
-        return self.train.take(chosen), self.train.take(rank < held)
+        self._check_supply(held + max(kept, 1), f"{validation=} and {train_size=}")
+        labels, device = self.train.labels.cpu(), self.train.labels.device
+        rank = _rank(labels, seed)
+        chosen = (rank >= held) & (rank < held + (kept or len(rank)))
+        if 0 < train_size < classes:
+            order = torch.randperm(classes, generator=Generator().manual_seed(seed))
+            chosen &= (order < train_size)[labels]
+        return self.train.take(chosen.to(device)), self.train.take((rank < held).to(device))
 
     def test_subset(self, size: int) -> Split:
         """The test images, or the first class-balanced `size` of them; 0 gives all.
@@ -151,19 +147,30 @@ class Data:
             chosen &= labels < size
         return self.test.take(chosen.nonzero()[:, 0])
 
-    @staticmethod
-    def _rank(labels: Tensor, counts: Tensor, seed: int) -> Tensor:
-        """int64 [N]: the place of each image in a random order of the images of its class."""
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-        order = order[labels[order].argsort(stable=True)]  # by class, at random within a class
-        starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
-        return torch.empty_like(order).scatter_(0, order, torch.arange(len(order)) - starts)
+    def _check_supply(self, each: int, request: str) -> None:
+        counts = torch.bincount(self.train.labels.cpu(), minlength=len(self.classes))
+        if counts.min() < each:
+            raise InputError(
+                f"{self.name} has {int(counts.min())} training images of class"
+                f" {self.classes[int(counts.argmin())]!r}; {request} need {each} of each class;"
+                " ask for fewer, or add the complete set"
+            )
 
 
-def digest(tensors: Iterable[Tensor], classes: Iterable[str]) -> str:
-    """SHA-256 of tensors (values, types and shapes) and class names."""
+def digest(splits: Iterable[Split], classes: Iterable[str]) -> str:
+    """SHA-256 of images and labels (values, types and shapes) and class names."""
     total = hashlib.sha256("\n".join(classes).encode())
-    for tensor in tensors:
-        total.update(f"\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+    for split in splits:
+        for tensor in (split.images, split.labels):
+            total.update(f"\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            total.update(memoryview(tensor.contiguous().numpy()).cast("B"))
     return total.hexdigest()
+
+
+def _rank(labels: Tensor, seed: int) -> Tensor:
+    """int64 [N]: the place of each image in a random order of the images of its class."""
+    order = torch.randperm(len(labels), generator=Generator().manual_seed(seed))
+    order = order[labels[order].argsort(stable=True)]  # by class, at random within a class
+    counts = torch.bincount(labels)
+    starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return torch.empty_like(order).scatter_(0, order, torch.arange(len(order)) - starts)

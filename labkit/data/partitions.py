@@ -7,6 +7,8 @@ while `otter` and `seal` are aquatic. The names of the groups are ours.
 
 from __future__ import annotations
 
+__all__ = ["PARTITIONS"]
+
 _SMALL = """apple bottle bowl can clock cup keyboard lamp mushroom orange orchid pear plate poppy
     rose sunflower sweet_pepper telephone tulip worm"""
 _SMALL_ANIMALS = "bee butterfly caterpillar cockroach snail snake spider"

@@ -18,12 +18,14 @@ from labkit.data.dataset import Data, Split, digest
 from labkit.errors import DataError
 from labkit.files import write_atomic
 
+__all__ = ["explain_read_only", "header", "load", "path_of", "save", "verify"]
+
 SCHEMA = 2  # 1 kept the images in the order of the copy they came from
-TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 def path_of(home: Path, name: str) -> Path:
+    """Where the prepared file of a set lies in the data folder `home`."""
     return home / "prepared" / f"{name}.safetensors"
 
 
@@ -35,18 +37,18 @@ def save(data: Data, home: Path) -> Data:
         OSError: the disk is full.
     """
     path = path_of(home, data.name)
-    about = {
-        "schema": SCHEMA,
-        "name": data.name,
-        "source": data.source,
-        "sha256": data.sha256,
-        "classes": list(data.classes),
-        "train": len(data.train),
-        "test": len(data.test),
+    card = data.card()
+    names = ("name", "source", "sha256", "classes", "train", "test")
+    values = {"schema": SCHEMA} | {name: card[name] for name in names}
+    tensors = {
+        "train_images": data.train.images,
+        "train_labels": data.train.labels,
+        "test_images": data.test.images,
+        "test_labels": data.test.labels,
     }
-    metadata = {"labkit": json.dumps(about, ensure_ascii=False)}
+    metadata = {"labkit": json.dumps(values, ensure_ascii=False)}
     with explain_read_only(path):
-        write_atomic(path, safetensors.torch.save(_tensors(data), metadata))
+        write_atomic(path, safetensors.torch.save(tensors, metadata))
     return data
 
 
@@ -66,75 +68,85 @@ def explain_read_only(path: Path) -> Iterator[None]:
 def load(entry: Entry, home: Path) -> Data:
     """The prepared copy of a set; its bytes are mapped, not read.
 
-    Sizes, types and labels are checked, and the digest is the stored one: `labkit data verify`
-    computes it anew. A file of the first schema is sorted and written again.
+    Sizes, types and labels are checked, and the digest is the stored one: `verify` computes it
+    anew. A file of the first schema is sorted and written again.
 
     Raises:
         DataError: the file is damaged or of another version.
     """
     path = path_of(home, entry.name)
-    about = describe(path)
+    values = header(path)
+    with _open(path) as file:
+        train, test = (
+            Split(file.get_tensor(f"{split}_images"), file.get_tensor(f"{split}_labels"))
+            for split in ("train", "test")
+        )
+    _check(path, values, entry, train, test)
+    data = entry.data(train, test, values["source"], values["sha256"])
+    return data if values["schema"] == SCHEMA else _sort(data, entry, home)
+
+
+def verify(data: Data, home: Path) -> None:
+    """Compute the digest of what is in memory anew.
+
+    Raises:
+        DataError: it is not the one that the prepared file has.
+    """
+    if (sha256 := digest((data.train, data.test), data.classes)) != data.sha256:
+        reason = f"its SHA-256 is {sha256}, not {data.sha256} as when it was prepared"
+        raise DataError(_damage(path_of(home, data.name), reason))
+
+
+def header(path: Path) -> dict[str, Any]:
+    """What a prepared file says about itself; no tensor is read.
+
+    Raises:
+        DataError: the file is damaged or of another version.
+    """
+    with _open(path) as file:
+        values = json.loads((file.metadata() or {}).get("labkit", "{}"))
+    if not isinstance(values, dict) or values.get("schema") not in (1, SCHEMA):
+        raise DataError(_damage(path, "it was not written by this version of labkit"))
+    return values
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[safetensors.safe_open]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            tensors = [file.get_tensor(name) for name in TENSORS]
-    except (safetensors.SafetensorError, OSError) as error:
-        raise DataError(_damaged(path, error)) from error
-    train, test = Split(*tensors[:2]), Split(*tensors[2:])
-    _check(path, about, entry, train, test)
-    data = entry.data(train, test, about["source"], about["sha256"])
-    return data if about["schema"] == SCHEMA else _sort(data, entry, home)
+            yield file
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise DataError(_damage(path, error)) from error
 
 
 def _sort(data: Data, entry: Entry, home: Path) -> Data:
     """An older file holds all that its source held, so it serves as the source."""
-    if sha256_of(data) != data.sha256:
-        raise DataError(_damaged(path_of(home, data.name), "its digest is not the stored one"))
+    verify(data, home)
     data = entry.data(data.train.canonical(), data.test.canonical(), data.source)
     with contextlib.suppress(DataError):  # a folder that is read-only is sorted each time
         save(data, home)
     return data
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """What the header of a prepared file says about it; no tensor is read."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("labkit", "{}"))
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise DataError(_damaged(path, error)) from error
-    if not isinstance(about, dict) or about.get("schema") not in (1, SCHEMA):
-        raise DataError(_damaged(path, "it was not written by this version of labkit"))
-    return about
+def _check(path: Path, values: dict[str, Any], entry: Entry, train: Split, test: Split) -> None:
+    names = (values.get("name"), tuple(values.get("classes", ())))
+    if names != (entry.name, entry.classes) or not isinstance(values.get("sha256"), str):
+        raise DataError(_damage(path, "it belongs to another data set"))
+    for split, count in ((train, values.get("train")), (test, values.get("test"))):
+        if not _fits(split, (count, 3, entry.side, entry.side), len(entry.classes)):
+            raise DataError(_damage(path, "its images or labels have another shape or range"))
 
 
-def sha256_of(data: Data) -> str:
-    """The digest of what is in memory, computed anew."""
-    return digest(_tensors(data).values(), data.classes)
+def _fits(split: Split, shape: tuple[int, ...], classes: int) -> bool:
+    images, labels = split.images, split.labels
+    return (
+        (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+        and (images.shape, labels.shape) == (shape, shape[:1])
+        and len(split) > 0
+        and int(labels.min()) >= 0
+        and int(labels.max()) < classes
+    )
 
 
-def _tensors(data: Data) -> dict[str, torch.Tensor]:
-    tensors = (data.train.images, data.train.labels, data.test.images, data.test.labels)
-    return dict(zip(TENSORS, tensors, strict=True))
-
-
-def _check(path: Path, about: dict[str, Any], entry: Entry, train: Split, test: Split) -> None:
-    shape, classes = (3, entry.side, entry.side), len(entry.classes)
-    for split, count in ((train, about.get("train")), (test, about.get("test"))):
-        fits = (
-            split.images.dtype == torch.uint8
-            and split.labels.dtype == torch.int64
-            and tuple(split.images.shape) == (count, *shape)
-            and tuple(split.labels.shape) == (count,)
-            and len(split)
-            and int(split.labels.min()) >= 0
-            and int(split.labels.max()) < classes
-        )
-        if not fits:
-            raise DataError(_damaged(path, "its images or labels have another shape or range"))
-    names = (about.get("name"), tuple(about.get("classes", ())))
-    if names != (entry.name, entry.classes) or not isinstance(about.get("sha256"), str):
-        raise DataError(_damaged(path, "it belongs to another data set"))
-
-
-def _damaged(path: Path, reason: object) -> str:
+def _damage(path: Path, reason: object) -> str:
     return f"{path} cannot be used: {reason}; delete it, and it will be prepared again"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -20,7 +21,10 @@ from torch import Generator, Tensor
 from labkit.data.classes import CIFAR10, CIFAR100, SUPERCLASSES, TINY_IMAGENET
 from labkit.data.dataset import Data, Split, digest
 
+__all__ = ["SETS", "SOURCE", "draw"]
+
 SOURCE = "drawn by labkit (synthetic stand-in, not real images)"
+Uniform = Callable[..., Tensor]  # (low, high, *shape) -> random numbers; [B, 1, 1] without a shape
 CHUNK = 256  # images drawn at a time, small enough to stay in the cache of a core
 
 # name -> (classes, superclasses, side, training images a class, test images a class)
@@ -51,7 +55,7 @@ def draw(name: str) -> Data:
         mean=tuple(round(v, 4) for v in pixels.mean((0, 2, 3)).tolist()),
         std=tuple(round(v, 4) for v in pixels.std((0, 2, 3)).tolist()),
         source=SOURCE,
-        sha256=digest([t for s in splits for t in (s.images, s.labels)], classes),
+        sha256=digest(splits, classes),
         synthetic=True,
         published=(len(splits[0]), len(splits[1])),
     )
@@ -112,7 +116,7 @@ def _images(kind: Tensor, side: int, generator: Generator) -> Tensor:
     return images.clamp_(0, 1).mul_(255).to(torch.uint8)
 
 
-def _figure(x: Tensor, y: Tensor, place: Tensor, uniform) -> tuple[Tensor, Tensor]:
+def _figure(x: Tensor, y: Tensor, place: Tensor, uniform: Uniform) -> tuple[Tensor, Tensor]:
     """Rings in [-1, 1] and a soft mask in [0, 1] of a lobed figure, each [B, H, W]."""
     x, y = x - uniform(-0.3, 0.3), (y - uniform(-0.3, 0.3)) * uniform(0.8, 1.25)
     radius = (x.square() + y.square()).sqrt_()
@@ -124,7 +128,7 @@ def _figure(x: Tensor, y: Tensor, place: Tensor, uniform) -> tuple[Tensor, Tenso
     return rings, (rim - radius).mul_(9).sigmoid_()
 
 
-def _waves(x: Tensor, y: Tensor, density: Tensor, angle: Tensor, uniform) -> Tensor:
+def _waves(x: Tensor, y: Tensor, density: Tensor, angle: Tensor, uniform: Uniform) -> Tensor:
     """Stripes in [-1, 1], [B, H, W]; `angle` is from the vertical, to either side."""
     side = uniform(-1, 1).sign_()
     density = density * uniform(0.85, 1.15)
@@ -132,7 +136,7 @@ def _waves(x: Tensor, y: Tensor, density: Tensor, angle: Tensor, uniform) -> Ten
     return (x * (density * angle.cos()) + (y * (density * angle.sin() * side) + phase)).sin_()
 
 
-def _disc(x: Tensor, y: Tensor, uniform) -> Tensor:
+def _disc(x: Tensor, y: Tensor, uniform: Uniform) -> Tensor:
     """A soft disc in [0, 1], [B, H, W], that hides part of the figure."""
     dx, dy = x - uniform(-1, 1), y - uniform(-1, 1)
     return (uniform(0, 0.12) - dx.square() - dy.square()).mul_(9).sigmoid_()

@@ -14,18 +14,19 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from labkit.data.archives import zip_members
+from labkit.data.archives import members
 from labkit.data.classes import TINY_IMAGENET
 from labkit.data.dataset import Split
 from labkit.errors import DataError
+
+__all__ = ["FOLDER", "SIDE", "read"]
 
 FOLDER = "tiny-imagenet-200"
 SIDE = 64
@@ -36,99 +37,80 @@ LABELS = {wnid: label for label, wnid in enumerate(TINY_IMAGENET)}
 _IMAGE = re.compile(r"(train|val)/(?:([^/]+)/)?(?:images/)?([^/]+\.jpe?g)", re.IGNORECASE)
 _ANNOTATIONS = "val/val_annotations.txt"
 
-Members = Callable[[Callable[[str], bool]], Iterator[tuple[str, bytes]]]
 
+def read(place: Path) -> tuple[Split, Split]:
+    """(training, validation) images of a tiny-imagenet-200, a folder or a .zip.
 
-def read_folder(folder: Path) -> tuple[Split, Split]:
-    """(training, validation) images of an unpacked tiny-imagenet-200; a class may have fewer.
-
-    Grey and CMYK images become RGB.
+    A class may have fewer images than published. Grey and CMYK images become RGB.
 
     Raises:
-        DataError: lists up to ten images that are missing, damaged, of another size or class.
+        DataError: lists up to ten images that are missing, damaged, of another size or class; or
+            the archive is damaged.
     """
-    return _read(lambda wanted: _folder_members(folder, wanted), folder)
+    wnids, files, faults = _annotations(place), set(), []
+    images: dict[str, list[tuple[int, np.ndarray]]] = {"train": [], "val": []}
+    contents = members(place, FOLDER, lambda name: LARGEST if _IMAGE.fullmatch(name) else 0)
+    for name, content in tqdm(contents, f"reading {place.name}", unit=" images", disable=None):
+        split, wnid, file = _IMAGE.fullmatch(name).groups()
+        if split == "val" and wnid in (None, "images"):
+            wnid = wnids.get(file)
+        files.add(file)
+        try:
+            images[split].append((_label(split, wnid), _decode(content)))
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+    faults += [f"val/images/{file}: missing" for file in sorted(wnids.keys() - files)]
+    _refuse(faults, place)
+    return _split(images.pop("train"), place, "train"), _split(images.pop("val"), place, "val")
 
 
-def read_archive(path: Path) -> tuple[Split, Split]:
-    """The same from the zip; nothing is unpacked to disk."""
-    start = f"{FOLDER}/"
-
-    def members(wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-        chosen = zip_members(path, lambda name: wanted(name.removeprefix(start)), LARGEST)
-        return ((name.removeprefix(start), content) for name, content in chosen)
-
-    return _read(members, path)
+def _annotations(place: Path) -> dict[str, str]:
+    """File name of a validation image -> its wnid; empty where val has class folders."""
+    contents = dict(members(place, FOLDER, lambda name: LARGEST if name == _ANNOTATIONS else 0))
+    lines = (contents.get(_ANNOTATIONS) or b"").decode("utf-8", errors="replace").splitlines()
+    fields = [[*line.split("\t"), ""] for line in lines if line.strip()]
+    return {file: wnid for file, wnid, *_ in fields}
 
 
-def _folder_members(
-    folder: Path, wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, bytes | None]]:
-    """Files by sorted name; None for the content of one that is too large to be an image."""
-    for path in sorted(folder.glob("*/**/*")):
-        name = path.relative_to(folder).as_posix()
-        if wanted(name) and path.is_file():
-            small = path.stat().st_size <= LARGEST or name == _ANNOTATIONS
-            yield name, path.read_bytes() if small else None
+def _label(split: str, wnid: str | None) -> int:
+    """The label of a class, or a ValueError with the fault."""
+    if wnid in LABELS:
+        return LABELS[wnid]
+    if wnid is None:
+        annotated = split == "val"
+        raise ValueError(f"has no line in {_ANNOTATIONS}" if annotated else "is in no class")
+    raise ValueError(f"its class {wnid!r} is not one of Tiny-ImageNet's 200")
 
 
-def _read(members: Members, place: Path) -> tuple[Split, Split]:
-    classes = _annotations(members)
-    faults: list[str] = []
-    found: dict[str, list[tuple[int, np.ndarray]]] = {"train": [], "val": []}
-    seen = set()
-    bar = tqdm(desc=f"reading {place.name}", unit=" images", disable=None)
-    with bar, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for name, content in members(lambda name: bool(_IMAGE.fullmatch(name))):
-            split, wnid, file = _IMAGE.fullmatch(name).groups()
-            wnid = classes.get(file) if split == "val" and wnid in (None, "images") else wnid
-            seen.add(file)
-            image = _decode(content) if wnid in LABELS else _unknown(split, wnid)
-            if isinstance(image, str):
-                faults.append(f"{name}: {image}")
-            else:
-                found[split].append((LABELS[wnid], image))
-            bar.update()
-    faults += [f"val/images/{file}: missing" for file in sorted(classes) if file not in seen]
+def _decode(content: bytes | None) -> np.ndarray:
+    """uint8 [3, 64, 64], or a ValueError with the fault of the file."""
+    if content is None:
+        raise ValueError(f"larger than {LARGEST:,} bytes")
+    try:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(io.BytesIO(content), formats=["JPEG"]) as image,
+        ):
+            if image.size == (SIDE, SIDE):
+                return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError(f"far more pixels than {SIDE} x {SIDE}") from None
+    except UnidentifiedImageError:
+        raise ValueError("no JPEG") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"cannot be decoded ({error})") from error
+    raise ValueError(f"{image.size[0]} x {image.size[1]} pixels, not {SIDE} x {SIDE}")
+
+
+def _refuse(faults: list[str], place: Path) -> None:
     if faults:
         more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        shown = "\n  ".join(faults[:SHOWN])
-        raise DataError(f"{place} has {len(faults)} images that cannot be used:\n  {shown}{more}")
-    return _split(found.pop("train"), place, "train"), _split(found.pop("val"), place, "val")
+        listing = "\n  ".join(faults[:SHOWN])
+        raise DataError(f"{place} has {len(faults)} images that cannot be used:\n  {listing}{more}")
 
 
-def _annotations(members: Members) -> dict[str, str]:
-    """File name of a validation image -> its wnid; empty where val has class folders."""
-    text = b"".join(content for _, content in members(lambda name: name == _ANNOTATIONS))
-    lines = text.decode("utf-8", errors="replace").splitlines()
-    fields = [line.split("\t") for line in lines if line.strip()]
-    return {field[0]: field[1] if len(field) > 1 else "" for field in fields}
-
-
-def _unknown(split: str, wnid: str | None) -> str:
-    if wnid is None:
-        return "has no line in val/val_annotations.txt" if split == "val" else "is in no class"
-    return f"its class {wnid!r} is not one of Tiny-ImageNet's 200"
-
-
-def _decode(content: bytes | None) -> np.ndarray | str:
-    """uint8 [3, 64, 64], or what is wrong with the file."""
-    if content is None:
-        return f"larger than {LARGEST:,} bytes"
-    try:
-        with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
-            if image.size != (SIDE, SIDE):
-                return f"{image.size[0]} x {image.size[1]} pixels, not {SIDE} x {SIDE}"
-            return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return f"far more pixels than {SIDE} x {SIDE}"
-    except (OSError, ValueError, SyntaxError) as error:
-        return f"cannot be decoded ({error})" if "cannot identify" not in str(error) else "no JPEG"
-
-
-def _split(found: list[tuple[int, np.ndarray]], place: Path, name: str) -> Split:
-    if not found:
+def _split(images: list[tuple[int, np.ndarray]], place: Path, name: str) -> Split:
+    if not images:
         raise DataError(f"{place} has no images in {name}; is it a {FOLDER} folder?")
-    images = torch.from_numpy(np.stack([image for _, image in found]))
-    return Split(images, torch.tensor([label for label, _ in found]))
+    labels, pixels = zip(*images, strict=True)
+    return Split(torch.from_numpy(np.stack(pixels)), torch.tensor(labels))
