@@ -6,7 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.compare.values import describe, fraction, label
+from labkit.compare.evidence import difference_words, interval_words
+from labkit.compare.values import label
+
+__all__ = [
+    "Claim", "below", "higher", "lower", "monotone", "no_better", "overlap", "peak_at", "ranking",
+    "ratio", "within",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ def higher(
     must be there. Both are percentage points for accuracies, else in the metric's unit.
     """
     numbers = {"points": points, "at_least": at_least}
-    printed = "" if points is None else f" (report: by {gap_words(metric, points)})"
+    printed = "" if points is None else f" (report: by {difference_words(metric, points)})"
     text = f"{a} has a higher {label(metric)} than {b}{printed}"
     return _claim("higher", (a, b), metric, text, numbers, named)
 
@@ -51,9 +57,8 @@ def no_better(
     a: str, b: str, *, metric: str = "test_top1", tolerance: float = 1.5, **named: str
 ) -> Claim:
     """a is not ahead of b by more than `tolerance` (points for accuracies)."""
-    text = (
-        f"{a} has no higher {label(metric)} than {b}, give or take {gap_words(metric, tolerance)}"
-    )
+    room = difference_words(metric, tolerance)
+    text = f"{a} has no higher {label(metric)} than {b}, give or take {room}"
     return _claim("no_better", (a, b), metric, text, {"tolerance": tolerance}, named)
 
 
@@ -108,7 +113,7 @@ def within(
     row: str, value: float, tolerance: float, *, metric: str = "test_top1", **named: str
 ) -> Claim:
     """The metric of a row is `value`, give or take `tolerance` (both in the metric's unit)."""
-    text = f"{row} reaches a {label(metric)} of {give_or_take(metric, value, tolerance)}"
+    text = f"{row} reaches a {label(metric)} of {interval_words(metric, value, tolerance)}"
     return _claim("within", (row,), metric, text, {"value": value, "tolerance": tolerance}, named)
 
 
@@ -122,21 +127,6 @@ def overlap(a: str, b: str, **named: str) -> Claim:
     """Two models are right and wrong on the same images more often than independent ones."""
     text = f"{a} and {b} get the same images right and wrong"
     return _claim("overlap", (a, b), "test_top1", text, {}, named)
-
-
-def gap_words(metric: str, size: float) -> str:
-    """A difference in words; accuracies are in points already."""
-    if fraction(metric):
-        return f"{size:.3g} points"
-    return describe(metric, size)
-
-
-def give_or_take(metric: str, value: float, tolerance: float) -> str:
-    return f"{describe(metric, value)} ± {gap_words(metric, in_points(metric, tolerance))}"
-
-
-def in_points(metric: str, size: float) -> float:
-    return 100 * size if fraction(metric) else size
 
 
 def _claim(kind, rows, metric, text, numbers, named: dict[str, str]) -> Claim:

@@ -377,23 +377,25 @@ def table(runs, recorded=None):
     return compare.table(titles, runs, recorded or {}, compare.published(report="002"))
 
 
-def line(found, metric="test top-1", row=A):
-    return found[(found.row == row) & (found.metric == metric)].iloc[0]
+def line(found, key="test_top1", row=A):
+    return found[(found.row == row) & (found.key == key)].iloc[0]
 
 
 def test_the_table_puts_ours_beside_the_published():
     found = table({A: seeds(A, 0.40)}, {A: seeds(A, 0.39, 0.41)})
     assert list(found.columns) == [
         "row", "title", "metric", "published", "recorded at full", "this run", "gap", "source",
+        "key", "best", "logged",
     ]  # fmt: skip
     first = line(found)
+    assert (first.metric, first.best, first.logged) == ("test top-1", False, False)
     assert str(first.published) == "38.1 %"
     assert str(first["recorded at full"]) == "40.0 % ± 1.4 (n = 2)"
     assert str(first["this run"]) == "40.0 %"
     assert first.gap == "+1.9 points (this run)"
     assert first.source.startswith("report")
-    assert line(found, "test loss").gap == "-0.08 (this run)"
-    assert line(found, "training time").gap == "× 0.0667 (this run)"
+    assert line(found, "test_loss").gap == "-0.08 (this run)"
+    assert line(found, "seconds").gap == "× 0.0667 (this run)"
     control = line(found, row=C)
     assert (control.published, control.source) == ("", "not printed")
 
@@ -424,10 +426,11 @@ def test_a_best_epoch_is_compared_with_a_best_epoch():
     record = forged("004-M1", 0.91, best_test={"epoch": 3, "top1": 0.925})
     titles, published = {"004-M1": "RAN"}, compare.published("004-M1")
     found = compare.table(titles, {"004-M1": [record]}, {}, published)
-    gaps = dict(zip(found.metric + "/" + found.source.str[:3], found.gap, strict=True))
-    assert gaps["test top-1 (best epoch)/rep"] == "+0.5 points (this run)"
-    assert gaps["test top-1/log"] == "-0.9 points (this run)"
-    assert not found.metric.str.contains("epochs").any()
+    scores = found[found.key == "test_top1"]
+    best, logged = scores[scores.best].iloc[0], scores[~scores.best & scores.logged].iloc[0]
+    assert (best.metric, best.gap) == ("test top-1 (best epoch)", "+0.5 points (this run)")
+    assert (logged.metric, logged.gap) == ("test top-1", "-0.9 points (this run)")
+    assert "epochs" not in set(found.key)
 
 
 def test_the_last_epoch_never_stands_beside_a_best_one():
@@ -435,11 +438,12 @@ def test_the_last_epoch_never_stands_beside_a_best_one():
     printed = compare.published(row)
     assert set(printed.selection[printed.metric == "test_top1"]) > {"best"}
     found = compare.table({row: "RAN"}, {row: [forged(row, 0.86)]}, {}, printed)
-    best = found.metric == "test top-1 (best epoch)"
-    assert best.any()
-    assert not found[best]["this run"].astype(bool).any()
-    assert not found[best].gap.astype(bool).any()
-    assert found[found.metric == "test top-1"]["this run"].astype(bool).all()
+    scores = found[found.key == "test_top1"]
+    best, last = scores[scores.best], scores[~scores.best]
+    assert len(best)
+    assert not best["this run"].astype(bool).any()
+    assert not best.gap.astype(bool).any()
+    assert last["this run"].astype(bool).all()
 
 
 def test_a_notebook_shows_every_word_of_a_table():
@@ -448,6 +452,21 @@ def test_a_notebook_shows_every_word_of_a_table():
     shown = compare.verdicts([claim], {})
     assert long in shown._repr_html_()
     assert long in shown[["claim"]]._repr_html_()
+
+
+def test_a_notebook_does_not_show_what_only_code_reads():
+    found = table({A: seeds(A, 0.40)})
+    heads = [f"<th>{name}</th>" for name in compare.KEYS]
+    assert not [head for head in heads if head in found[found.key == "test_top1"]._repr_html_()]
+    assert "<th>gap</th>" in found._repr_html_()
+    assert "<th>selection</th>" in compare.published(A)._repr_html_()
+
+
+def test_the_column_of_our_runs_is_called_as_asked():
+    lesson = {B: seeds(B, 0.3, preset="lesson", parameters={"total": 15795556, "trainable": 1})}
+    found = compare.table({B: "MBN"}, lesson, {}, compare.published(B), ours="in class")
+    assert str(line(found, row=B)["in class"]) == "30.0 % [lesson]"
+    assert line(found, "parameters", row=B).gap == "equal (in class)"
 
 
 def test_one_run_decides_nothing_between_two_close_losses():
