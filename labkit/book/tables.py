@@ -235,7 +235,7 @@ def _report(report: Report, found: list[Record], stale: Mapping[str, str]) -> li
     titles = {row.id: row.title for row in report.rows}
     printed = compare.published(report=report.id)
     table = compare.table(titles, lesson, full, printed, ours=LESSON)
-    table = table.drop(columns=list(compare.KEYS))
+    table = table.drop(columns=compare.KEYS)
     table.loc[table["row"].duplicated(), ["row", "title"]] = ""  # said once, above
 
     def verdict(claim: compare.Claim) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from labkit.compare.values import (
 
 __all__ = ["KEYS", "Table", "table", "verdicts"]
 
-KEYS = ("key", "best", "logged")  # columns for code that filters a table; no reader sees them
+KEYS = ["key", "best", "logged"]  # columns for code that filters a table; no reader sees them
 COMPARABLE = {*READERS, "coarse_top1"} - {"epochs"}  # how long a run was set to run is no result
 NOT_PRINTED = {"metric": "test_top1", "value": None, "selection": "", "kind": ""}
 
