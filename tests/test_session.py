@@ -43,11 +43,11 @@ def test_committed_records_come_in_the_order_asked_for(home, monkeypatch):
 def test_a_report_with_another_budget_is_not_the_reports_own():
     own = lk.report("keras_vs_mbn", preset="full", data="synthetic")
     own.synthetic = False  # as where the real images are: nothing is trained here
-    assert own.label("002-M1", own.recipe("002-M1", 3)) == "full"
+    assert own.record_preset("002-M1", own.recipe("002-M1", 3)) == "full"
     for changes, label in (({"epochs": 1}, "changed"), ({"epochs": 15}, "full")):
         report = lk.report("keras_vs_mbn", preset="full", data="synthetic", **changes)
         report.synthetic = False
-        assert report.label("002-M1", report.recipe("002-M1")) == label
+        assert report.record_preset("002-M1", report.recipe("002-M1")) == label
     assert own.report.rows[0].at("changed") is None
 
 
