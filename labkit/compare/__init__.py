@@ -15,7 +15,7 @@ from labkit.compare.claims import (
     within,
 )
 from labkit.compare.judges import SPREAD, Verdict, judge
-from labkit.compare.published import published
+from labkit.compare.published import published, published_number
 from labkit.compare.tables import KEYS, table, verdicts
 from labkit.compare.values import (
     Agreement,
@@ -34,5 +34,6 @@ __all__ = [
     "KEYS", "SPREAD", "Agreement", "Claim", "Value", "Verdict", "agreement", "answers",
     "at_budget", "below", "describe", "elapsed", "higher", "judge", "label", "lower",
     "mean_and_spread", "measure", "measured", "monotone", "no_better", "overlap", "peak_at",
-    "published", "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
+    "published", "published_number", "ranking", "ratio", "t_quantile", "table", "verdicts",
+    "within",
 ]  # fmt: skip

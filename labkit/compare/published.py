@@ -9,7 +9,7 @@ import pandas as pd
 
 from labkit.compare.tables import Table
 
-__all__ = ["published"]
+__all__ = ["published", "published_number"]
 
 PATH = Path(__file__).with_suffix(".csv")
 NUMBERS = {"value": "float64", "epochs": "Float64"}  # every other column is text
@@ -29,6 +29,20 @@ def published(row: str | None = None, report: str | None = None) -> pd.DataFrame
         if wanted is not None:
             table = table[table[column] == wanted]
     return Table(table.reset_index(drop=True))
+
+
+def published_number(
+    row: str, metric: str = "test_top1", *, kind: str = "report", selection: str = "last"
+) -> float:
+    """One number of a row, in the words of `published`.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    table = published(row)
+    for column, wanted in (("metric", metric), ("kind", kind), ("selection", selection)):
+        table = table[table[column] == wanted]
+    return table["value"].item()
 
 
 @functools.cache

@@ -40,7 +40,7 @@ SEEN = "control: as many images as the system shows its models"
 EQUAL = "control: four groups with as many epochs a model as three"
 
 
-def system(
+def _system(
     id: str, groups: str, fine: str, epochs: int, *, router: str = R18, misrouted: str = "once",
     change: str = "", **more: Any,
 ) -> Row:  # fmt: skip
@@ -51,21 +51,21 @@ def system(
     return Row(id=id, title=title, full=full, smoke=SMOKE, **more)
 
 
-def competition() -> Row:
+def _competition() -> Row:
     """D1 trains its router for 35 epochs and its fine models for 40."""
-    row = system("000-D1", "three", PRE, 35, router=R34, note="the text's competition run")
+    row = _system("000-D1", "three", PRE, 35, router=R34, note="the text's competition run")
     longer = replace(row.full.hierarchy, epochs=40)
     alike = {"hierarchy": row.full.hierarchy}
     return replace(row, full=row.full.replace(hierarchy=longer),
                    lesson=LESSON | alike, long=True, smoke=SMOKE | alike)  # fmt: skip
 
 
-def equal(id: str, fine: str) -> Row:
+def _equal(id: str, fine: str) -> Row:
     """A control: four groups, each model trained for 30 epochs as with three."""
-    return system(id, "four", fine, 30, change=", 30 epochs each", optional=True, note=EQUAL)
+    return _system(id, "four", fine, 30, change=", 30 epochs each", optional=True, note=EQUAL)
 
 
-def flat(id: str, model: str, epochs: int, note: str, *, lesson: bool = False) -> Row:
+def _flat(id: str, model: str, epochs: int, note: str, *, lesson: bool = False) -> Row:
     """A control: one network for all hundred classes."""
     short = {**LESSON, "epochs": epochs // 30 * LESSON_EPOCHS} if lesson else None
     return Row(id=id, title=f"one {NAMES[model]}, {epochs} epochs", lesson=short, smoke=SMOKE,
@@ -73,14 +73,14 @@ def flat(id: str, model: str, epochs: int, note: str, *, lesson: bool = False) -
                optional=True, note=note)  # fmt: skip
 
 
-def race(id: str, percent: int, epochs: int) -> Row:
+def _race(id: str, percent: int, epochs: int) -> Row:
     """One ResNet-18 on our own recipe, cut short."""
     return own("000", f"one ResNet-18, {epochs} epochs, for the time to {percent} %", id=id,
                anchor=f"published times to {percent} % on one GPU",
                dataset="cifar100", model=R18, epochs=epochs, smoke=SMOKE)  # fmt: skip
 
 
-def with_large_stem(row: Row) -> Row:
+def _with_large_stem(row: Row) -> Row:
     """The same row with torchvision's stem of stride 4 in every ResNet."""
 
     def stem(name: str) -> str:
@@ -99,35 +99,35 @@ def with_large_stem(row: Row) -> Row:
 
 
 PRINTED = (
-    system("000-A1", "three", R34, 30, **LONG),
-    system("000-A2", "three", R18, 30, lesson=LESSON),
-    system("000-A3", "three", PRE, 30, lesson=LESSON),
-    system("000-B1", "four", R34, 24, **LONG),
-    system("000-B2", "four", R18, 24, **LONG),
-    system("000-B3", "four", PRE, 24, lesson=LESSON),
-    system("000-C1", "four", R18, 17, lesson={**LESSON, "epochs": 4}, long=True,
+    _system("000-A1", "three", R34, 30, **LONG),
+    _system("000-A2", "three", R18, 30, lesson=LESSON),
+    _system("000-A3", "three", PRE, 30, lesson=LESSON),
+    _system("000-B1", "four", R34, 24, **LONG),
+    _system("000-B2", "four", R18, 24, **LONG),
+    _system("000-B3", "four", PRE, 24, lesson=LESSON),
+    _system("000-C1", "four", R18, 17, lesson={**LESSON, "epochs": 4}, long=True,
            note="trained on a CPU, 85 epochs in all"),
-    competition(),
+    _competition(),
 )  # fmt: skip
 CONTROLS = (
-    flat("000-F1", R34, 120, TOTAL),
-    flat("000-F2", R18, 120, TOTAL),
-    flat("000-F3", PRE, 120, TOTAL, lesson=True),
-    flat("000-G1", R34, 60, SEEN),
-    flat("000-G2", R18, 60, SEEN, lesson=True),
-    flat("000-G3", PRE, 60, SEEN, lesson=True),
-    equal("000-E1", R34),
-    equal("000-E2", R18),
-    equal("000-E3", PRE),
-    system("000-M1", "three", PRE, 30, misrouted="epoch", change=", random labels redrawn",
+    _flat("000-F1", R34, 120, TOTAL),
+    _flat("000-F2", R18, 120, TOTAL),
+    _flat("000-F3", PRE, 120, TOTAL, lesson=True),
+    _flat("000-G1", R34, 60, SEEN),
+    _flat("000-G2", R18, 60, SEEN, lesson=True),
+    _flat("000-G3", PRE, 60, SEEN, lesson=True),
+    _equal("000-E1", R34),
+    _equal("000-E2", R18),
+    _equal("000-E3", PRE),
+    _system("000-M1", "three", PRE, 30, misrouted="epoch", change=", random labels redrawn",
            optional=True, note="A3 with new random labels in every epoch"),
-    system("000-M2", "three", PRE, 30, misrouted="drop", change=", misrouted dropped",
+    _system("000-M2", "three", PRE, 30, misrouted="drop", change=", misrouted dropped",
            lesson=LESSON, optional=True, note="A3 without its misrouted training images"),
     own("000", "one ResNet-18, 200 epochs",
         anchor="the same net with cutout in DeVries and Taylor's own repository",
         dataset="cifar100", model=R18, epochs=200, augment="crop_flip_cutout8",
         lesson={**LESSON, "epochs": 2 * LESSON_EPOCHS}, smoke=SMOKE),
-    *(race(id, *aim) for id, aim in RACES.items()),
+    *(_race(id, *aim) for id, aim in RACES.items()),
 )  # fmt: skip
 
 MEMORY, TOP3 = "memory_report_unit", "test_top3"
@@ -169,6 +169,6 @@ REPORT = Report(
     name="hierarchical_cifar100",
     title="Coarse-to-fine classification of CIFAR-100",
     notebook="01_hierarchical_cifar100",
-    rows=(*PRINTED, *map(with_large_stem, PRINTED), *CONTROLS),
+    rows=(*PRINTED, *map(_with_large_stem, PRINTED), *CONTROLS),
     claims=CLAIMS,
 )

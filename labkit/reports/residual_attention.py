@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labkit.compare import Claim, below, higher, monotone, published, ratio, within
+from labkit.compare import Claim, below, higher, monotone, published_number, ratio, within
 from labkit.recipe import Recipe
 from labkit.reports.own import own
 from labkit.reports.rows import Report, Row
@@ -58,16 +58,10 @@ def _control(name: str, title: str, note: str, **changes: Any) -> Row:
                note=f"control of 004-N50000{note}")  # fmt: skip
 
 
-def _printed(row: str, kind: str, selection: str = "last", metric: str = "test_top1") -> float:
-    """One number of published.csv: of the report ("report") or of its author's log ("log")."""
-    table = published(row).query("kind == @kind and metric == @metric and selection == @selection")
-    return float(table["value"].iloc[0])
-
-
 def _column(images: int, kind: str, which: str, where: str) -> Claim:
     """A column of Table 1, by its printed or by its logged test accuracy."""
     row = f"004-N{images}"
-    value = _printed(row, kind)
+    value = published_number(row, kind=kind)
     text = f"{row}: a test top-1 of {100 * value:.2f} %, as {where}, give or take 2 points"
     return within(row, value, 0.02, id=f"{images:,} images, {which}", text=text)
 
@@ -103,14 +97,14 @@ ROWS = (
 )  # fmt: skip
 
 CLAIMS = (
-    within("004-M1", _printed("004-M1", "report", "", "parameters"), 0, metric="parameters",
+    within("004-M1", published_number("004-M1", "parameters", selection=""), 0, metric="parameters",
            id="size", text="004-M1 has exactly the parameters that the report prints"),
-    within("004-M1", _printed("004-M1", "report", "best"), 0.01, metric="best_test_top1",
+    within("004-M1", published_number("004-M1", selection="best"), 0.01, metric="best_test_top1",
            id="best epoch"),
-    within("004-M1", _printed("004-M1", "log"), 0.01, id="last epoch"),
-    within("004-M1", _printed("004-M1", "report", metric="train_clean_top1"), 0.01,
+    within("004-M1", published_number("004-M1", kind="log"), 0.01, id="last epoch"),
+    within("004-M1", published_number("004-M1", "train_clean_top1"), 0.01,
            metric="train_clean_top1", id="learnt by heart"),
-    within("004-M4", _printed("004-M4", "report", "best"), 0.01, metric="best_test_top1",
+    within("004-M4", published_number("004-M4", selection="best"), 0.01, metric="best_test_top1",
            id="four times the channels"),
     higher("004-M4", "004-M1", metric="best_test_top1", points=2.55, id="wider is better"),
     ratio("004-M4", "004-M1", metric="parameters", at_least=18, at_most=18.5, printed=18,
