@@ -42,7 +42,9 @@ def published_number(
     table = published(row)
     for column, wanted in (("metric", metric), ("kind", kind), ("selection", selection)):
         table = table[table[column] == wanted]
-    return table["value"].item()
+    if len(table) != 1:
+        raise ValueError(f"{row} has {len(table)} numbers {metric} ({kind}, {selection}), not one")
+    return float(table["value"].iloc[0])
 
 
 @functools.cache
