@@ -1,4 +1,7 @@
-"""Claims of the reports as data, with a short constructor for each kind."""
+"""Claims of the reports as data, with a short constructor for each kind.
+
+Each constructor makes an id and a text for its claim; `id=` and `text=` replace them.
+"""
 
 from __future__ import annotations
 
@@ -75,8 +78,8 @@ def ratio(
     """The metric of a, divided by that of b, lies within the limits; `printed` is the report's."""
     limits = [f"at least {at_least:g}"] if at_least is not None else []
     limits += [f"at most {at_most:g}"] if at_most is not None else []
-    said = "" if printed is None else f" (report: {printed:g})"
-    text = f"{a} takes {' and '.join(limits)} times the {label(metric)} of {b}{said}"
+    source = "" if printed is None else f" (report: {printed:g})"
+    text = f"{a} takes {' and '.join(limits)} times the {label(metric)} of {b}{source}"
     numbers = {"at_least": at_least, "at_most": at_most, "printed": printed}
     return _claim("ratio", (a, b), metric, text, numbers, named)
 
@@ -91,7 +94,11 @@ def ranking(rows: Iterable[str], *, metric: str = "test_top1", **named: str) -> 
 def monotone(
     rows: Iterable[str], direction: str = "falling", *, metric: str = "test_top1", **named: str
 ) -> Claim:
-    """The metric is falling, or rising, from each row to the next."""
+    """The metric is falling, or rising, from each row to the next.
+
+    Raises:
+        ValueError: another direction.
+    """
     if direction not in ("falling", "rising"):
         raise ValueError(f"direction is {direction!r}; it must be falling or rising")
     rows = tuple(rows)
@@ -100,7 +107,11 @@ def monotone(
 
 
 def peak_at(rows: Iterable[str], which: str, *, metric: str = "test_top1", **named: str) -> Claim:
-    """One of the rows has more of the metric than every other."""
+    """One of the rows has more of the metric than every other.
+
+    Raises:
+        ValueError: it is not among the rows.
+    """
     rows = tuple(rows)
     if which not in rows:
         raise ValueError(f"the peak {which!r} is not among the rows {', '.join(rows)}")
@@ -129,9 +140,16 @@ def overlap(a: str, b: str, **named: str) -> Claim:
     return _claim("overlap", (a, b), "test_top1", text, {}, named)
 
 
-def _claim(kind, rows, metric, text, numbers, named: dict[str, str]) -> Claim:
-    unknown = sorted(set(named) - {"id", "text"})
-    if unknown:
-        raise TypeError(f"{kind}() takes id= and text= besides its numbers, not {unknown[0]!r}")
+def _claim(
+    kind: str,
+    rows: tuple[str, ...],
+    metric: str,
+    text: str,
+    numbers: Mapping[str, Any],
+    named: Mapping[str, str],
+) -> Claim:
+    """A claim under its own name and text, or under those that its report has `named`."""
+    if others := sorted(set(named) - {"id", "text"}):
+        raise TypeError(f"{kind}() takes id= and text= besides its numbers, not {others[0]!r}")
     name = named.get("id") or f"{kind}: {' '.join(rows)} ({metric})"
-    return Claim(name, named.get("text") or text, kind, tuple(rows), metric, numbers)
+    return Claim(name, named.get("text") or text, kind, rows, metric, numbers)

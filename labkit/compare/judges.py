@@ -158,7 +158,8 @@ def _judge_ranking(claim: Claim, records: Rows) -> tuple[str, str]:
 
 def _judge_monotone(claim: Claim, records: Rows) -> tuple[str, str]:
     falling = claim.numbers["direction"] == "falling"
-    return _ordered(claim, records, itertools.pairwise(claim.rows[:: 1 if falling else -1]))
+    pairs = itertools.pairwise(claim.rows)
+    return _ordered(claim, records, (pair if falling else pair[::-1] for pair in pairs))
 
 
 def _judge_peak_at(claim: Claim, records: Rows) -> tuple[str, str]:

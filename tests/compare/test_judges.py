@@ -160,7 +160,9 @@ def test_a_ranking_names_the_pair_that_breaks_it():
 def test_monotone_has_a_direction():
     groups = seeds(A, 0.6), seeds(B, 0.5), seeds(C, 0.4)
     assert judge(compare.monotone([A, B, C]), *groups).verdict == "holds"
-    assert judge(compare.monotone([A, B, C], "rising"), *groups).verdict == "fails"
+    rising = judge(compare.monotone([A, B, C], "rising"), *groups)
+    assert rising.verdict == "fails"
+    assert "Against the claim: not 002-M2 above 002-M1 and 002-C1 above 002-M2." in rising.evidence
     with pytest.raises(ValueError, match="falling or rising"):
         compare.monotone([A, B], "down")
 
