@@ -6,11 +6,13 @@ import contextlib
 import errno
 import functools
 import hashlib
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from labkit.errors import DataError
 
@@ -75,6 +77,15 @@ def claim(path: str | Path, content: bytes | str) -> bool:
                 raise
             return _claim_without_links(path, temporary)
     return True
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """A JSON object that we wrote; empty where the file is missing or damaged."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def sha256(source: str | Path | bytes) -> str:

@@ -25,6 +25,7 @@ def records(name: str, each: int, seed: int = 0) -> bytes:
     labels = rng.permutation(np.repeat(np.arange(classes, dtype=np.uint8), each))[:, None]
     head = labels if name == "cifar10" else np.hstack([labels // 5, labels])
     pixels = rng.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+    pixels[1] = pixels[0]  # the real sets, too, have images that come twice
     return np.hstack([head, pixels]).astype(np.uint8).tobytes()
 
 
@@ -51,10 +52,27 @@ def cifar_archive(path: Path, name: str, each: int = 1) -> Path:
     return tar(path, {f"{FOLDERS[name]}/{k}": v for k, v in cifar_files(name, each).items()})
 
 
-def torchvision_batch(key: bytes, labels: list[int], seed: int = 0) -> bytes:
-    """A batch as torchvision's folder has it: a dict of bytes, list and array."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8)
-    return pickle.dumps({b"data": pixels, key: labels, b"batch_label": b"forged"}, protocol=3)
+def reordered(name: str, files: dict[str, bytes]) -> dict[str, bytes]:
+    """The same images of each split in another order, in files of the same sizes."""
+    size, rng = {"cifar10": 3073, "cifar100": 3074}[name], np.random.default_rng(5)
+    result = dict(files)
+    for train in (True, False):
+        names = [f for f in files if f.endswith(".bin") and f.startswith("test") != train]
+        content = np.frombuffer(b"".join(files[f] for f in names), np.uint8).reshape(-1, size)
+        parts = np.split(rng.permutation(content), len(names))
+        result |= {f: part.tobytes() for f, part in zip(names, parts, strict=True)}
+    return result
+
+
+def torchvision_files(name: str, files: dict[str, bytes]) -> dict[str, bytes]:
+    """torchvision's layout: each file of records as a pickled dict of bytes, list and array."""
+    size, key = {"cifar10": (3073, b"labels"), "cifar100": (3074, b"fine_labels")}[name]
+    batches = {}
+    for file in (f for f in files if f.endswith(".bin")):
+        rows = np.frombuffer(files[file], np.uint8).reshape(-1, size)
+        batch = {b"data": rows[:, -3072:], key: rows[:, -3073].tolist(), b"batch_label": b"forged"}
+        batches[file.removesuffix(".bin")] = pickle.dumps(batch, protocol=3)
+    return batches
 
 
 def jpeg(seed: int = 0, *, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> bytes:
@@ -67,29 +85,33 @@ def jpeg(seed: int = 0, *, size: tuple[int, int] = (64, 64), mode: str = "RGB") 
     return out.getvalue()
 
 
-def tiny_files(each: int = 1) -> dict[str, bytes]:
-    """Tiny-ImageNet as published: `each` training images a class, one validation image."""
+def tiny_files(each: int = 1, *, reverse: bool = False) -> dict[str, bytes]:
+    """Tiny-ImageNet as published: `each` training images a class, one validation image.
+
+    With `reverse` the same images have each other's file names, so they come in another order.
+    """
     content = [jpeg(seed) for seed in range(4)]
     files = {"wnids.txt": "\n".join(WNIDS).encode(), "val/val_annotations.txt": b""}
     for label, wnid in enumerate(WNIDS):
         for i in range(each):
-            files[f"train/{wnid}/images/{wnid}_{i}.JPEG"] = content[(label + i) % 4]
+            place = each - 1 - i if reverse else i
+            files[f"train/{wnid}/images/{wnid}_{place}.JPEG"] = content[(label + i) % 4]
         files[f"train/{wnid}/{wnid}_boxes.txt"] = f"{wnid}_0.JPEG\t0\t0\t63\t63\n".encode()
-        number = (label * 7) % len(WNIDS)  # the validation images come in no order of classes
+        number = (label * (11 if reverse else 7)) % len(WNIDS)  # in no order of classes
         files[f"val/images/val_{number}.JPEG"] = content[label % 4]
         line = f"val_{number}.JPEG\t{wnid}\t0\t0\t63\t63\n"
         files["val/val_annotations.txt"] += line.encode()
     return files | {"test/images/test_0.JPEG": content[0]}
 
 
-def tiny_folder(place: Path, each: int = 1) -> Path:
-    return write(place / "tiny-imagenet-200", tiny_files(each))
+def tiny_folder(place: Path, each: int = 1, *, reverse: bool = False) -> Path:
+    return write(place / "tiny-imagenet-200", tiny_files(each, reverse=reverse))
 
 
-def tiny_archive(path: Path, each: int = 1) -> Path:
+def tiny_archive(path: Path, each: int = 1, *, reverse: bool = False) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in tiny_files(each).items():
+        for name, content in tiny_files(each, reverse=reverse).items():
             archive.writestr(f"tiny-imagenet-200/{name}", content)
     return path
 

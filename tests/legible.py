@@ -1,10 +1,9 @@
-"""What makes a figure hard to read: words that run into others, arrows that run through boxes."""
+"""What makes a figure hard to read: words that run into others."""
 
 import itertools
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Text
 
 
 def overlaps(figure, monkeypatch):
@@ -26,17 +25,3 @@ def overlaps(figure, monkeypatch):
         and min(box.y1, second.y1) - max(box.y0, second.y0) >= 2
     ]
     return written, pairs
-
-
-def pierced(figure):
-    """The boxes of a diagram that an arrow runs through."""
-    FigureCanvasAgg(figure).draw()
-    notes = [n for axes in figure.axes for n in axes.texts if isinstance(n, Annotation)]
-    boxes = [(n.get_text(), n.get_bbox_patch().get_window_extent()) for n in notes
-             if n.get_bbox_patch()]  # fmt: skip
-    for arrow in (n.arrow_patch for n in notes if n.arrow_patch):
-        path = arrow.get_transform().transform(arrow.get_path().vertices)
-        start, end = path[0], path[2]  # at the edges of the two boxes that it joins
-        for share in np.linspace(0.05, 0.95, 50):
-            x, y = start + share * (end - start)
-            yield from (t for t, b in boxes if b.x0 < x < b.x1 and b.y0 < y < b.y1)

@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 LIMITS = {"smoke": 600.0, "lesson": 3600.0, "full": 86_400.0}  # seconds for one cell
 LOCKED = ("torch", "torchvision", "numpy", "pandas", "seaborn", "matplotlib", "papermill")
 BUILDERS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
+SOURCES = (".py", ".csv", ".svg")  # what the library is made of
 # rooms that no notebook enters: they cannot change its results
 OUTSIDE = ("book", "cli.py", "sweep")
 REQUESTS = re.compile(
@@ -144,8 +145,7 @@ def _environment_key(root: Path) -> str:
     library = [
         path
         for path in sorted((root / "labkit").rglob("*"))
-        if path.suffix in (".py", ".csv")
-        and path.relative_to(root / "labkit").parts[0] not in OUTSIDE
+        if path.suffix in SOURCES and path.relative_to(root / "labkit").parts[0] not in OUTSIDE
     ]
     parts = [
         *_contents([*library, *_record_files(root)], root),
@@ -222,7 +222,7 @@ def _training() -> list[str]:
 def _site_key(sources: list[Path], build: Path, root: Path, allow_stale: bool) -> str:
     book_files = [p for p in _tree(root / "book") if build not in p.parents]
     notes = [build / "executed" / f"{source.stem}.json" for source in sources]
-    library = [path for path in _tree(root / "labkit") if path.suffix in (".py", ".csv")]
+    library = [path for path in _tree(root / "labkit") if path.suffix in SOURCES]
     measured = sorted((root / "benchmarks" / "results").glob("*.json"))
     parts = _contents([*book_files, *sources, *notes, *library, *measured], root)
     return _digest("\n".join([*parts, *_versions(BUILDERS), str(allow_stale), repository(root)]))

@@ -93,7 +93,7 @@ class Entry:
         return archive if archive.is_file() else None
 
     def read(self, place: Path) -> Data:
-        """Decode and check the copy that `locate` found.
+        """Decode and check the copy that `locate` found; its images get their canonical order.
 
         Raises:
             DataError: it is damaged, lacks a class, or has more images than were published.
@@ -103,7 +103,7 @@ class Entry:
             ("training", "test"), (train, test), self.published, strict=True
         ):
             self._check_counts(place, kind, split, published // len(self.classes))
-        return self.data(train, test, source)
+        return self.data(train.canonical(), test.canonical(), source)
 
     def _read(self, place: Path) -> tuple[Split, Split, str]:
         if place.is_file():

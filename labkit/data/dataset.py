@@ -43,6 +43,12 @@ class Split:
         """The images at `index` (int64 [M] or bool [N]), in that order."""
         return Split(self.images[index], self.labels[index])
 
+    def canonical(self) -> Split:
+        """The images by the SHA-256 of their pixels, then by label: alike from every copy."""
+        digests = [hashlib.sha256(pixels).digest() for pixels in self.images.contiguous().numpy()]
+        keys = list(zip(digests, self.labels.tolist(), strict=True))
+        return self.take(torch.tensor(sorted(range(len(self)), key=keys.__getitem__)))
+
 
 @dataclass(frozen=True)
 class Data:

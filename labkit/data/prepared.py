@@ -18,7 +18,7 @@ from labkit.data.dataset import Data, Split, digest
 from labkit.errors import DataError
 from labkit.files import write_atomic
 
-SCHEMA = 1
+SCHEMA = 2  # 1 kept the images in the order of the copy they came from
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
@@ -67,7 +67,7 @@ def load(entry: Entry, home: Path) -> Data:
     """The prepared copy of a set; its bytes are mapped, not read.
 
     Sizes, types and labels are checked, and the digest is the stored one: `labkit data verify`
-    computes it anew.
+    computes it anew. A file of the first schema is sorted and written again.
 
     Raises:
         DataError: the file is damaged or of another version.
@@ -81,7 +81,18 @@ def load(entry: Entry, home: Path) -> Data:
         raise DataError(_damaged(path, error)) from error
     train, test = Split(*tensors[:2]), Split(*tensors[2:])
     _check(path, about, entry, train, test)
-    return entry.data(train, test, about["source"], about["sha256"])
+    data = entry.data(train, test, about["source"], about["sha256"])
+    return data if about["schema"] == SCHEMA else _sort(data, entry, home)
+
+
+def _sort(data: Data, entry: Entry, home: Path) -> Data:
+    """An older file holds all that its source held, so it serves as the source."""
+    if sha256_of(data) != data.sha256:
+        raise DataError(_damaged(path_of(home, data.name), "its digest is not the stored one"))
+    data = entry.data(data.train.canonical(), data.test.canonical(), data.source)
+    with contextlib.suppress(DataError):  # a folder that is read-only is sorted each time
+        save(data, home)
+    return data
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -91,7 +102,7 @@ def describe(path: Path) -> dict[str, Any]:
             about = json.loads((file.metadata() or {}).get("labkit", "{}"))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise DataError(_damaged(path, error)) from error
-    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+    if not isinstance(about, dict) or about.get("schema") not in (1, SCHEMA):
         raise DataError(_damaged(path, "it was not written by this version of labkit"))
     return about
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLOURS", "HATCHES", "INK", "LINES", "SOFT", "alt", "as_records", "heading", "libraries",
+    "marker", "name", "names", "percent", "plain_digits", "png", "show", "show_any", "synthetic",
+    "theme", "with_alt", "word",
+]  # fmt: skip
 
 SHORTEST = 30  # characters of an alternative text
 DPI = 120
@@ -14,9 +24,33 @@ INK, SOFT, PAPER = "#222222", "#6b6b6b", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#222222")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "///", "...", "xx")
+STYLE = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "savefig.transparent": False,
+    "figure.constrained_layout.use": True,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.labelsize": 11,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "grid.color": "#e3e3e3",
+}
 
 
-def libraries():
+def libraries() -> tuple[Any, Any]:
     """matplotlib.pyplot and seaborn, imported when the first figure is drawn.
 
     Raises:
@@ -37,37 +71,13 @@ def libraries():
 def theme() -> Iterator[Any]:
     """Draw in the book's style; matplotlib's own settings are back afterwards. Yields pyplot."""
     plt, sns = libraries()
-    settings = {
-        **sns.axes_style("whitegrid"),
-        **sns.plotting_context("notebook"),
-        "figure.facecolor": PAPER,
-        "axes.facecolor": PAPER,
-        "savefig.facecolor": PAPER,
-        "savefig.transparent": False,
-        "figure.constrained_layout.use": True,
-        "axes.edgecolor": SOFT,
-        "axes.labelcolor": INK,
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlelocation": "left",
-        "axes.titlesize": 12,
-        "axes.labelsize": 11,
-        "text.color": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "xtick.labelsize": 10,
-        "ytick.labelsize": 10,
-        "legend.fontsize": 10,
-        "legend.frameon": False,
-        "lines.linewidth": 2,
-        "grid.color": "#e3e3e3",
-    }
-    with plt.rc_context(settings):
+    base = {**sns.axes_style("whitegrid"), **sns.plotting_context("notebook")}
+    with plt.rc_context({**base, **STYLE}):
         yield plt
 
 
-def described(figure, text: str):
-    """Put the alternative text on the figure; the figure.
+def with_alt(figure: Figure, text: str) -> Figure:
+    """The figure with its alternative text.
 
     Raises:
         ValueError: the text is shorter than 30 characters.
@@ -81,12 +91,12 @@ def described(figure, text: str):
     return figure
 
 
-def alt(figure) -> str:
-    """The alternative text of a figure of this module."""
+def alt(figure: Figure) -> str:
+    """The alternative text of a figure of this room."""
     return figure.get_label()
 
 
-def png(figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """The figure as PNG on opaque white."""
     buffer = io.BytesIO()
     with theme():  # ticks are made when the figure is drawn, in the style of that moment
@@ -94,7 +104,7 @@ def png(figure) -> bytes:
     return buffer.getvalue()
 
 
-def show(figure) -> None:
+def show(figure: Figure) -> None:
     """Display the figure in a notebook, its alternative text in the output's metadata."""
     from IPython.display import display
 
@@ -103,12 +113,19 @@ def show(figure) -> None:
 
 
 def show_any(
-    draw: Callable[..., Any],
+    draw: Callable[..., Figure],
     records: Sequence[Any],
     otherwise: str = "There is no record of these rows yet.",
     **options: Any,
 ) -> None:
-    """Display `draw(records, **options)`, or say that there is nothing to draw."""
+    """Display `draw(records, **options)`, or say that there is nothing to draw.
+
+    Args:
+        draw: a figure of this room.
+        records: runs or records, or none.
+        otherwise: the sentence for none.
+        options: what else the figure takes.
+    """
     if records:
         show(draw(records, **options))
     else:
@@ -116,12 +133,16 @@ def show_any(
 
 
 def as_records(records: Any) -> list[Mapping[str, Any]]:
-    """One record or run, or several, as a list of records."""
+    """One record or run, or several, as a list of records.
+
+    Raises:
+        ValueError: there is none.
+    """
     several = isinstance(records, Sequence) and not isinstance(records, Mapping)
-    found = [getattr(each, "record", each) for each in (records if several else [records])]
-    if not found:
+    records = [getattr(each, "record", each) for each in (records if several else [records])]
+    if not records:
         raise ValueError("there is no record to draw; train a row first")
-    return found
+    return records
 
 
 def name(record: Mapping[str, Any]) -> str:
@@ -139,15 +160,12 @@ def names(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def synthetic(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether any of the records is of synthetic data."""
     return any(record["data"]["synthetic"] for record in records)
 
 
-def titled(text: str, records: Sequence[Mapping[str, Any]]) -> str:
+def heading(text: str, synthetic: bool) -> str:
     """A title that says so where the data are synthetic."""
-    return marked(text, synthetic(records))
-
-
-def marked(text: str, synthetic: bool) -> str:
     return f"{text} (synthetic data)" if synthetic else text
 
 
@@ -157,6 +175,7 @@ def marker(index: int) -> str:
 
 
 def percent(share: float) -> str:
+    """A share in percent with one decimal: "61.2 %"."""
     return f"{100 * share:.1f} %"
 
 
@@ -165,7 +184,7 @@ def word(name: str) -> str:
     return str(name).replace("_", " ")
 
 
-def plain_digits(axes, *, log: bool) -> None:
+def plain_digits(axes: Axes, *, log: bool) -> None:
     """An x axis in plain digits, or in k, M and G; a log one at 1, 2 and 5."""
     from matplotlib import ticker
 

@@ -4,71 +4,89 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from labkit.compare import Value, describe, mean_and_spread, measure
-from labkit.compare.values import fraction, label
+from labkit.compare import Value, describe, label, mean_and_spread, measure
+from labkit.compare.values import fraction
 from labkit.figures.canvas import (
     COLOURS,
+    HATCHES,
     LINES,
     SOFT,
     as_records,
-    described,
-    marked,
+    heading,
     marker,
+    name,
     percent,
     plain_digits,
+    synthetic,
     theme,
-    titled,
+    with_alt,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["ablation", "accuracy_against_cost", "bars", "schedule"]
+
 KINDS = ("published", "recorded at full", "this run")
+COSTS = {"memory": "memory_report_unit"}  # short names
 
 
-def bars(table: pd.DataFrame, metric: str = "test_top1"):
-    """Published, recorded and this run's value of each row of `compare.table`; the Figure.
+def bars(table: pd.DataFrame, metric: str = "test_top1") -> Figure:
+    """Published, recorded and this run's value of each row.
 
     Values from synthetic data are left out: they must not stand beside published ones.
+
+    Args:
+        table: that of `compare.table` or `report.table()`.
+        metric: which of its lines are drawn.
+
+    Raises:
+        ValueError: no line has the metric outside synthetic data.
     """
     lines = _bar_lines(table, metric)
     kinds = [kind for kind in KINDS if kind in lines]
     title = f"Published and ours: {label(metric)}"
-    title += " (this run is on synthetic data and not drawn)" * _any_synthetic(table)
+    if table["this run"].map(_synthetic).any():
+        title += " (this run is on synthetic data and not drawn)"
     words = [textwrap.fill(f"{r}  {t}", 34) for r, t in zip(lines.row, lines.title, strict=True)]
     room = max(0.28 * len(kinds), *(0.21 * (1 + text.count("\n")) for text in words))
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(9, 1.2 + room * len(lines)))
-        height = 0.8 / len(kinds)
-        scale = 100 if fraction(metric) else 1
         for index, kind in enumerate(kinds):
-            at = [row + (index - (len(kinds) - 1) / 2) * height for row in range(len(lines))]
-            _bars(axes, lines[kind], at, height, index, kind, metric, scale)
+            _bars(axes, lines[kind], metric, index, 0.8 / len(kinds), (len(kinds) - 1) / 2)
         axes.set_yticks(range(len(lines)), words)
         axes.invert_yaxis()
         axes.margins(x=0.2)
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel=label(metric) + (" (%)" if scale == 100 else ""), title=title)
+        axes.set(xlabel=label(metric) + " (%)" * fraction(metric), title=title)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    parts = [
+    caption = "; ".join(
         f"{line['row']} " + ", ".join(f"{kind} {line[kind]}" for kind in kinds if line[kind])
         for line in lines.to_dict("records")
-    ]
-    return described(figure, f"{title}. {'; '.join(parts)}.")
+    )
+    return with_alt(figure, f"{title}. {caption}.")
 
 
-def accuracy_against_cost(records: Any, cost: str = "seconds"):
-    """Test accuracy over what it cost, one point a row (mean over its seeds); the Figure.
+def accuracy_against_cost(records: Any, cost: str = "seconds") -> Figure:
+    """Test accuracy over what it cost, one point a row (mean over its seeds).
 
-    `cost` is a metric of a record: seconds, parameters, memory_report_unit, peak_memory_mb,
-    multiply_adds. Records without it are left out.
+    Args:
+        records: runs or records; those without the cost are left out.
+        cost: seconds, parameters, memory (report 000's unit), peak_memory_mb or multiply_adds.
+
+    Raises:
+        ValueError: no record has the cost.
     """
-    cost = {"memory": "memory_report_unit"}.get(cost, cost)
-    found = [r for r in as_records(records) if measure(r, cost) is not None]
-    if not found:
+    cost = COSTS.get(cost, cost)
+    records = [r for r in as_records(records) if measure(r, cost) is not None]
+    if not records:
         raise ValueError(f"none of the records has a number for {cost!r}")
-    points = _means(found, cost)
+    points = _means(records, cost)
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(8, 4.8))
         for index, (row, (x, y)) in enumerate(points.items()):
@@ -76,12 +94,12 @@ def accuracy_against_cost(records: Any, cost: str = "seconds"):
                       label=f"{row}: {percent(y)}, {describe(cost, x)}")  # fmt: skip
         axes.margins(x=0.1, y=0.12)
         plain_digits(axes, log=_wide([x for x, _ in points.values()]))
-        axes.set(xlabel=f"{label(cost)}{' (s)' if cost == 'seconds' else ''}",
-                 ylabel="test top-1 (%)",
-                 title=titled(f"Accuracy against {label(cost)}", found))  # fmt: skip
+        title = heading(f"Accuracy against {label(cost)}", synthetic(records))
+        xlabel = label(cost) + " (s)" * (cost == "seconds")
+        axes.set(xlabel=xlabel, ylabel="test top-1 (%)", title=title)
         figure.legend(loc="outside right upper")
-    told = "; ".join(f"{r} {percent(y)} at {describe(cost, x)}" for r, (x, y) in points.items())
-    return described(figure, f"Test accuracy against {label(cost)}: {told}.")
+    caption = "; ".join(f"{r} {percent(y)} at {describe(cost, x)}" for r, (x, y) in points.items())
+    return with_alt(figure, f"Test accuracy against {label(cost)}: {caption}.")
 
 
 def ablation(
@@ -90,18 +108,21 @@ def ablation(
     *,
     over: str = "training images",
     synthetic: bool = False,
-):
-    """Accuracy over the number of training images, or of whatever `over` names; the Figure.
+) -> Figure:
+    """Accuracy over the number of training images, or of something else.
 
-    `lines` maps a name (such as "published", "author's log", "this run") to {images: accuracy as
-    a fraction}; `synthetic` marks the title.
+    Args:
+        lines: for each name, such as "published" or "this run", accuracy as a fraction by number.
+        title: what stands above.
+        over: what the numbers count.
+        synthetic: whether the title is marked.
     """
-    title = marked(title, synthetic)
+    title = heading(title, synthetic)
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(8, 4.5))
-        for index, (what, points) in enumerate(lines.items()):
+        for index, (kind, points) in enumerate(lines.items()):
             x = sorted(points)
-            axes.plot(x, [100 * points[n] for n in x], label=what, color=COLOURS[index % 7],
+            axes.plot(x, [100 * points[n] for n in x], label=kind, color=COLOURS[index % 7],
                       linestyle=LINES[index % 7], marker=marker(index))  # fmt: skip
         ticks = sorted({n for points in lines.values() for n in points})
         axes.set_xscale("log")
@@ -109,59 +130,73 @@ def ablation(
         axes.minorticks_off()
         axes.set(xlabel=f"{over} (log scale)", ylabel="accuracy (%)", title=title)
         figure.legend(loc="outside lower center", ncols=3)
-    told = [
-        f"{what}: " + ", ".join(f"{percent(points[n])} at {n:,}" for n in sorted(points))
-        for what, points in lines.items()
-    ]
-    return described(figure, f"{title}, accuracy over {over}. {'; '.join(told)}.")
+    caption = "; ".join(
+        f"{kind}: " + ", ".join(f"{percent(points[n])} at {n:,}" for n in sorted(points))
+        for kind, points in lines.items()
+    )
+    return with_alt(figure, f"{title}, accuracy over {over}. {caption}.")
 
 
-def schedule(rates: Sequence[float], steps_per_epoch: int = 1, title: str = "Learning rate"):
-    """A learning rate by step, with epochs on the axis; the Figure."""
+def schedule(
+    rates: Sequence[float], steps_per_epoch: float = 1, title: str = "Learning rate"
+) -> Figure:
+    """A learning rate by step, with epochs on the axis.
+
+    Args:
+        rates: the rate of each step.
+        steps_per_epoch: how many of them an epoch has.
+        title: what stands above.
+    """
     epochs = [step / steps_per_epoch for step in range(len(rates))]
     top = max(range(len(rates)), key=lambda step: rates[step])
+    highest = f"highest {rates[top]:.3g} at epoch {epochs[top]:.3g}"
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(8, 3.6))
         axes.plot(epochs, rates, color=COLOURS[0])
         axes.plot(epochs[top], rates[top], "o", color=COLOURS[1])
-        axes.annotate(f"  highest {rates[top]:.3g} at epoch {epochs[top]:.3g}",
-                      (epochs[top], rates[top]), va="bottom")  # fmt: skip
+        axes.annotate(f"  {highest}", (epochs[top], rates[top]), va="bottom")
         axes.margins(y=0.15)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         axes.set(xlabel="epoch", ylabel="learning rate", title=title)
-    return described(
-        figure,
+    caption = (
         f"{title} over {len(rates):,} steps ({epochs[-1]:.3g} epochs): from {rates[0]:.3g},"
-        f" highest {rates[top]:.3g} at epoch {epochs[top]:.3g}, {rates[-1]:.3g} at the end.",
+        f" {highest}, {rates[-1]:.3g} at the end."
     )
+    return with_alt(figure, caption)
 
 
 def _bar_lines(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The lines of a comparison table that have the metric, one a row, without empty columns."""
-    lines = table[table["metric"].str.startswith(label(metric))].drop_duplicates("row")
-    lines = lines.assign(**{kind: lines[kind].map(_drawable) for kind in KINDS})
-    lines = lines[lines[list(KINDS)].notna().any(axis=1)].reset_index(drop=True)
+    cells = {kind: table[kind].map(lambda cell: _drawable(cell, metric)) for kind in KINDS}
+    lines = table.assign(**cells)
+    lines = lines[lines[list(KINDS)].notna().any(axis=1)].drop_duplicates("row")
     if lines.empty:
         raise ValueError(f"the table has no line for {metric!r} outside synthetic data")
+    lines = lines.reset_index(drop=True)
     return lines.drop(columns=[kind for kind in KINDS if lines[kind].isna().all()])
 
 
-def _drawable(value: Any) -> Value | None:
-    return value if isinstance(value, Value) and "synthetic" not in value.mark else None
+def _drawable(cell: Any, metric: str) -> Value | None:
+    ours = isinstance(cell, Value) and cell.metric == metric and not _synthetic(cell)
+    return cell if ours else None
 
 
-def _any_synthetic(table: pd.DataFrame) -> bool:
-    return any(isinstance(v, Value) and "synthetic" in v.mark for v in table["this run"])
+def _synthetic(cell: Any) -> bool:
+    return isinstance(cell, Value) and cell.mark == "synthetic"
 
 
-def _bars(axes, values, at, height: float, index: int, kind: str, metric: str, scale: int) -> None:
-    hatches = ("", "///", "...")
-    shown = [(y, v) for y, v in zip(at, values, strict=True) if isinstance(v, Value)]
-    axes.barh([y for y, _ in shown], [scale * v.value for _, v in shown], height=height,
-              xerr=[scale * v.spread for _, v in shown] if any(v.n > 1 for _, v in shown) else None,
-              color=COLOURS[index], edgecolor="white", hatch=hatches[index], label=kind,
-              ecolor=SOFT)  # fmt: skip
-    for y, value in shown:
+def _bars(
+    axes: Axes, values: pd.Series, metric: str, index: int, height: float, middle: float
+) -> None:
+    """The bars of one kind of value, with their spreads and numbers."""
+    cells = [(row, v) for row, v in enumerate(values) if isinstance(v, Value)]
+    at = [row + (index - middle) * height for row, _ in cells]
+    scale = 100 if fraction(metric) else 1
+    spreads = [scale * v.spread for _, v in cells] if any(v.n > 1 for _, v in cells) else None
+    axes.barh(at, [scale * v.value for _, v in cells], height=height, xerr=spreads, ecolor=SOFT,
+              color=COLOURS[index], edgecolor="white", hatch=HATCHES[index],
+              label=values.name)  # fmt: skip
+    for y, (_, value) in zip(at, cells, strict=True):
         end = scale * (value.value + value.spread)
         axes.annotate(str(value), (end, y), xytext=(4, 0), textcoords="offset points",
                       va="center", fontsize=9)  # fmt: skip
@@ -171,15 +206,14 @@ def _means(records: Sequence[Mapping[str, Any]], cost: str) -> dict[str, tuple[f
     """(mean cost, mean test accuracy) of each row."""
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
-        rows.setdefault(record["row"] or record["recipe"]["model"], []).append(record)
+        rows.setdefault(name(record), []).append(record)
+    metrics = (cost, "test_top1")
     return {
-        row: (
-            mean_and_spread([measure(r, cost) for r in group])[0],
-            mean_and_spread([measure(r, "test_top1") for r in group])[0],
-        )
+        row: tuple(mean_and_spread([measure(r, metric) for r in group])[0] for metric in metrics)
         for row, group in rows.items()
     }
 
 
 def _wide(values: Sequence[float]) -> bool:
+    """Whether a log axis is wanted."""
     return min(values) > 0 and max(values) / min(values) > 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,26 +13,39 @@ from labkit.figures.canvas import (
     COLOURS,
     INK,
     as_records,
-    described,
+    heading,
     libraries,
     name,
     percent,
+    synthetic,
     theme,
-    titled,
+    with_alt,
     word,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["agreement", "confusion", "membership", "partition"]
+
 READABLE = 25  # more classes than this have no room for their names
+MISTAKES = 3  # so many are told in words
 
 
 def confusion(
-    record: Any,
-    classes: Sequence[str],
-    groups: Mapping[str, Sequence[str]] | None = None,
-):
-    """How often test images of a class (row) were called another (column), in %; the Figure.
+    record: Any, classes: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None
+) -> Figure:
+    """How often test images of a class (row) were called another (column), in %.
 
-    With `groups` (name -> classes), rows and columns are groups: right means the right group.
+    Args:
+        record: a run or a record.
+        classes: the names of its classes, in the order of their numbers.
+        groups: the classes of each group; then rows and columns are groups, and right means the
+            right group.
+
+    Raises:
+        ValueError: a class is in no group.
     """
     (record,) = as_records(record)
     labels, guesses = compare.answers(record)
@@ -44,120 +57,77 @@ def confusion(
     np.add.at(counts, (labels, guesses), 1)
     shares = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
     kind = "group" if groups else "class"
-    title = titled(f"{name(record)}: true {kind} against predicted", [record])
+    title = heading(f"{name(record)}: true {kind} against predicted", synthetic([record]))
     figure = _heat(shares, words, kind, title)
-    worst = _confusions(counts, shares, words)
-    right = np.trace(counts) / counts.sum()
-    text = f"Confusion matrix. {title}: {percent(right)} of {int(counts.sum()):,} test images in"
-    return described(figure, f"{text} the right {kind}. Most often mistaken: {worst}.")
+    right = f"{percent(np.trace(counts) / counts.sum())} of {int(counts.sum()):,} test images"
+    mistakes = _mistakes(counts, shares, words)
+    return with_alt(
+        figure,
+        f"Confusion matrix. {title}: {right} in the right {kind}. Most often mistaken: {mistakes}.",
+    )
 
 
-def agreement(a: Any, b: Any):
-    """Which test images two models get right and wrong, as shares of all; the Figure."""
+def agreement(a: Any, b: Any) -> Figure:
+    """Which test images two models get right and wrong, as shares of all.
+
+    Args:
+        a: a run or a record.
+        b: another one.
+
+    Raises:
+        ValueError: they were scored on different test images.
+    """
     (a,), (b,) = as_records(a), as_records(b)
     shares = compare.agreement(a, b)
-    table = np.array([[shares.both_right, shares.only_a], [shares.only_b, shares.both_wrong]])
-    one, two = name(a), name(b)
+    one, two, mark = name(a), name(b), synthetic([a, b])
+    alike, expected = percent(shares.alike), percent(shares.expected)
     with theme() as plt:
-        _, sns = libraries()
         figure, axes = plt.subplots(figsize=(6.4, 4.2))
-        sns.heatmap(100 * table, annot=[[f"{100 * v:.1f} %" for v in row] for row in table], fmt="",
-                    cmap="Blues", vmin=0, vmax=100, cbar=False, square=False, linewidths=2,
-                    annot_kws={"fontsize": 15}, ax=axes)  # fmt: skip
+        _four_shares(axes, shares)
         axes.set_xticklabels([f"{two} right", f"{two} wrong"])
         axes.set_yticklabels([f"{one} right", f"{one} wrong"], rotation=0)
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
-        axes.set_xlabel(
-            f"Alike on {percent(shares.alike)} of {shares.images:,} images;\n"
-            f"independent models would be on {percent(shares.expected)}",
-            labelpad=10,
-        )
-        axes.set_title(titled(f"{one} and {two} on the same test images", [a, b]), pad=12)
-    return described(
-        figure,
-        f"{titled('Agreement', [a, b])} of {one} and {two} on {shares.images:,} test images: both"
+        axes.set_xlabel(f"Alike on {alike} of {shares.images:,} images;\n"
+                        f"independent models would be on {expected}", labelpad=10)  # fmt: skip
+        axes.set_title(heading(f"{one} and {two} on the same test images", mark), pad=12)
+    caption = (
+        f"{heading('Agreement', mark)} of {one} and {two} on {shares.images:,} test images: both"
         f" right {percent(shares.both_right)}, only {one} {percent(shares.only_a)}, only {two}"
         f" {percent(shares.only_b)}, both wrong {percent(shares.both_wrong)}; alike on"
-        f" {percent(shares.alike)}, independent models {percent(shares.expected)}.",
+        f" {alike}, independent models {expected}."
     )
+    return with_alt(figure, caption)
 
 
-def partition(groups: Mapping[str, Sequence[str]], title: str = "Coarse groups"):
-    """A tree from the groups (name -> classes) to their classes; the Figure."""
-    lines = {g: textwrap.wrap(", ".join(map(word, members)), 105) for g, members in groups.items()}
-    rows = sum(len(text) + 1 for text in lines.values())
+def partition(groups: Mapping[str, Sequence[str]], title: str = "Coarse groups") -> Figure:
+    """A tree from the groups to their classes.
+
+    Args:
+        groups: the classes of each group.
+        title: what stands above.
+    """
+    texts = {g: textwrap.wrap(", ".join(map(word, members)), 105) for g, members in groups.items()}
+    rows = sum(len(lines) + 1 for lines in texts.values())
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(10, 0.6 + 0.25 * rows))
         axes.set(xlim=(0, 1), ylim=(rows, 0), title=title)
         axes.axis("off")
-        top = 0.5
-        middles = []
-        for index, (group, text) in enumerate(lines.items()):
-            middle = top + (len(text) - 1) / 2
-            _branch(axes, group, groups[group], text, top, middle, COLOURS[index % 7])
-            middles.append(middle)
-            top += len(text) + 1
+        top, middles = 0.5, []
+        for index, (group, lines) in enumerate(texts.items()):
+            label = f"{textwrap.fill(word(group), 20)}\n{len(groups[group])} classes"
+            middles.append(_branch(axes, label, lines, top, COLOURS[index % 7]))
+            top += len(lines) + 1
         axes.plot([0.01, 0.01], [min(middles), max(middles)], color=INK, linewidth=1)
-        for middle in middles:
-            axes.plot([0.01, 0.03], [middle, middle], color=INK, linewidth=1)
-    sizes = [
+    sizes = "; ".join(
         f"{word(g)} with {len(m)}, from {word(m[0])} to {word(m[-1])}" for g, m in groups.items()
-    ]
-    total = sum(map(len, groups.values()))
-    return described(
-        figure, f"{title}: {total} classes in {len(groups)} groups: {'; '.join(sizes)}."
     )
-
-
-def _branch(
-    axes, group: str, members, text: Sequence[str], top: float, middle: float, colour
-) -> None:
-    """One group's box, its bracket and its classes."""
-    axes.text(0.035, middle, f"{textwrap.fill(word(group), 20)}\n{len(members)} classes",
-              va="center", fontsize=10, fontweight="bold")  # fmt: skip
-    axes.plot([0.225, 0.225], [top - 0.4, top + len(text) - 0.6], color=colour, linewidth=3)
-    for index, line in enumerate(text):
-        axes.text(0.235, top + index, line, va="center", fontsize=9.5)
-
-
-def _heat(shares: np.ndarray, words: Sequence[str], kind: str, title: str):
-    few = len(words) <= READABLE
-    size = min(10.0, max(5.0, 0.5 * len(words) + 2)) if few else 8.5
-    cells = [[f"{share:.0f}" if share >= 0.5 else "" for share in row] for row in shares]
-    with theme() as plt:
-        _, sns = libraries()
-        figure, axes = plt.subplots(figsize=(size + 1, size))
-        sns.heatmap(shares, cmap="Blues", vmin=0, vmax=max(1, shares.max()), square=True, ax=axes,
-                    annot=cells if few else False, fmt="", annot_kws={"fontsize": 9},
-                    linewidths=0.5 if few else 0, linecolor="#e3e3e3",
-                    xticklabels=words if few else False, yticklabels=words if few else False,
-                    cbar_kws={"label": f"% of the true {kind}", "shrink": 0.8})  # fmt: skip
-        if few:
-            axes.set_xticks(
-                axes.get_xticks(), words, rotation=45, ha="right", rotation_mode="anchor"
-            )
-            axes.set_yticks(axes.get_yticks(), words, rotation=0)
-        for spine in axes.spines.values():
-            spine.set_visible(True)
-        axes.set(xlabel=f"predicted {kind}", ylabel=f"true {kind}", title=title)
-    return figure
-
-
-def _confusions(counts: np.ndarray, shares: np.ndarray, words: Sequence[str], most: int = 3) -> str:
-    """The commonest confusions in words."""
-    off = counts * (1 - np.eye(len(words)))
-    pairs = [divmod(int(i), len(words)) for i in np.argsort(-off, axis=None)[:most]]
-    told = [
-        f"{words[i]} for {words[j]} ({shares[i, j]:.0f} % of {words[i]})"
-        for i, j in pairs
-        if off[i, j]
-    ]
-    return ", ".join(told) or "none"
+    total = sum(map(len, groups.values()))
+    return with_alt(figure, f"{title}: {total} classes in {len(groups)} groups: {sizes}.")
 
 
 def membership(classes: Sequence[str], groups: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """The group's number of every class.
+    """The group's number of every class, int [classes].
 
     Raises:
         ValueError: a class is in no group.
@@ -167,3 +137,58 @@ def membership(classes: Sequence[str], groups: Mapping[str, Sequence[str]]) -> n
     if missing:
         raise ValueError(f"class {missing[0]!r} is in none of the groups {', '.join(groups)}")
     return np.array([where[one] for one in classes])
+
+
+def _branch(axes: Axes, label: str, lines: Sequence[str], top: float, colour: str) -> float:
+    """One group's label, its bracket and its classes; the height of its middle."""
+    middle = top + (len(lines) - 1) / 2
+    axes.text(0.035, middle, label, va="center", fontsize=10, fontweight="bold")
+    axes.plot([0.225, 0.225], [top - 0.4, top + len(lines) - 0.6], color=colour, linewidth=3)
+    for index, line in enumerate(lines):
+        axes.text(0.235, top + index, line, va="center", fontsize=9.5)
+    axes.plot([0.01, 0.03], [middle, middle], color=INK, linewidth=1)
+    return middle
+
+
+def _four_shares(axes: Axes, shares: compare.Agreement) -> None:
+    _, sns = libraries()
+    table = np.array([[shares.both_right, shares.only_a], [shares.only_b, shares.both_wrong]])
+    cells = [[percent(share) for share in row] for row in table]
+    sns.heatmap(100 * table, annot=cells, fmt="", cmap="Blues", vmin=0, vmax=100, cbar=False,
+                square=False, linewidths=2, annot_kws={"fontsize": 15}, ax=axes)  # fmt: skip
+
+
+def _heat(shares: np.ndarray, words: Sequence[str], kind: str, title: str) -> Figure:
+    """The matrix, with numbers and names where there is room for them."""
+    few = len(words) <= READABLE
+    size = min(10.0, max(5.0, 0.5 * len(words) + 2)) if few else 8.5
+    cells = [[f"{share:.0f}" if share >= 0.5 else "" for share in row] for row in shares]
+    ticks = words if few else False
+    with theme() as plt:
+        _, sns = libraries()
+        figure, axes = plt.subplots(figsize=(size + 1, size))
+        sns.heatmap(shares, cmap="Blues", vmin=0, vmax=max(1, shares.max()), square=True, ax=axes,
+                    annot=cells if few else False, fmt="", annot_kws={"fontsize": 9},
+                    linewidths=0.5 if few else 0, linecolor="#e3e3e3",
+                    xticklabels=ticks, yticklabels=ticks,
+                    cbar_kws={"label": f"% of the true {kind}", "shrink": 0.8})  # fmt: skip
+        if few:
+            turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+            axes.set_xticks(axes.get_xticks(), words, **turned)
+            axes.set_yticks(axes.get_yticks(), words, rotation=0)
+        for spine in axes.spines.values():
+            spine.set_visible(True)
+        axes.set(xlabel=f"predicted {kind}", ylabel=f"true {kind}", title=title)
+    return figure
+
+
+def _mistakes(counts: np.ndarray, shares: np.ndarray, words: Sequence[str]) -> str:
+    """The commonest mistakes in words."""
+    off = counts * (1 - np.eye(len(words)))
+    pairs = [divmod(int(i), len(words)) for i in np.argsort(-off, axis=None)[:MISTAKES]]
+    texts = [
+        f"{words[i]} for {words[j]} ({shares[i, j]:.0f} % of {words[i]})"
+        for i, j in pairs
+        if off[i, j]
+    ]
+    return ", ".join(texts) or "none"

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit import compare
-from labkit.figures.canvas import INK, as_records, described, marked, name, theme, word
+from labkit.figures.canvas import INK, as_records, heading, name, theme, with_alt, word
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["answers", "attention", "augment_grid", "gallery", "samples"]
 
 RIGHT, WRONG = "#005a8c", "#9c3d00"  # the palette's blue and red-orange, dark enough to read
 
@@ -23,73 +29,84 @@ def gallery(
     *,
     columns: int = 6,
     synthetic: bool = False,
-):
-    """Images with what they are and what the model called them; the Figure.
+) -> Figure:
+    """Images with what they are and what the model called them.
 
-    `images` is uint8 [N, 3, H, W] (an array or a CPU tensor). A right answer has its class in
-    blue; a wrong one has a cross, the model's word and the true class in red-orange.
-    `synthetic` marks the title, here and below.
+    A right answer has its class in blue; a wrong one has a cross, the model's word and the true
+    class in red-orange.
+
+    Args:
+        images: uint8 [N, 3, H, W], an array or a CPU tensor.
+        labels: the true class of each.
+        predictions: the class that the model gave.
+        classes: the names of the classes, in the order of their numbers.
+        title: what stands above.
+        columns: images in a line.
+        synthetic: whether the title is marked.
+
+    Raises:
+        ValueError: another shape, or no image.
     """
-    title = marked(title, synthetic)
-    images, labels, predictions = _pixels(images), _whole(labels), _whole(predictions)
-    right = labels == predictions
+    title = heading(title, synthetic)
+    pairs = list(zip(map(int, labels), map(int, predictions), strict=True))
+    right = [label == guess for label, guess in pairs]
     captions = [
         _fit(classes[label]) if hit else f"✗ {_fit(classes[guess])}\n(is {_fit(classes[label])})"
-        for label, guess, hit in zip(labels, predictions, right, strict=True)
+        for (label, guess), hit in zip(pairs, right, strict=True)
     ]
     colours = [RIGHT if hit else WRONG for hit in right]
-    figure = _grid(images, captions, title, columns=columns, colours=colours)
-    told = [
-        f"{word(classes[label])} right"
-        if hit
-        else f"{word(classes[label])} taken for {word(classes[guess])}"
-        for label, guess, hit in zip(labels, predictions, right, strict=True)
-    ]
-    count = f"{right.sum()} of {len(right)} images are named rightly"
-    return described(figure, f"{title}: {count}. {', '.join(told)}.")
+    figure = _grid(_pixels(images), captions, colours, title, columns)
+    answers = ", ".join(
+        f"{word(classes[label])} {'right' if hit else f'taken for {word(classes[guess])}'}"
+        for (label, guess), hit in zip(pairs, right, strict=True)
+    )
+    count = f"{sum(right)} of {len(right)} images are named rightly"
+    return with_alt(figure, f"{title}: {count}. {answers}.")
 
 
-def answers(run: Any, split: Any, classes: Sequence[str], *, right: bool, count: int = 12):
-    """The first `count` test images that a run named rightly, or wrongly; the Figure.
+def answers(
+    run: Any, split: Any, classes: Sequence[str], *, right: bool, count: int = 12
+) -> Figure:
+    """The first test images that a run named rightly, or wrongly.
 
-    `split` holds the test images in the order of the record's predictions: `report.test(row)`.
+    Args:
+        run: a run or a record.
+        split: the test images in the order of the record's predictions: `report.test(row)`.
+        classes: the names of the classes, in the order of their numbers.
+        right: whether right or wrong answers are wanted.
+        count: how many at most.
     """
     (record,) = as_records(run)
     labels, guesses = compare.answers(record)
     where = np.flatnonzero((labels == guesses) == right)[:count]
     title = f"{name(record)}: {'rightly' if right else 'wrongly'} identified"
+    synthetic = record["data"]["synthetic"]
     if not len(where):
-        return _nothing(title, f"none of {len(labels):,} test images", record["data"]["synthetic"])
+        return _nothing(heading(title, synthetic), f"none of {len(labels):,} test images")
     images = np.stack([np.asarray(split.images[int(i)]) for i in where])
-    return gallery(
-        images,
-        labels[where],
-        guesses[where],
-        classes,
-        title,
-        synthetic=record["data"]["synthetic"],
-    )
+    return gallery(images, labels[where], guesses[where], classes, title, synthetic=synthetic)
 
 
-def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None = None):
-    """The first image of the first `count` classes of a data set's training images; the Figure.
+def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None = None) -> Figure:
+    """One training image of each of some classes, which lie evenly in the list of all.
 
-    `data` is a `Data`, or anything with train.images, train.labels, classes, name and synthetic.
+    Args:
+        data: a `Data`, or anything with train.images, train.labels, classes, name and synthetic.
+        count: how many classes at most.
+        columns: images in a line.
+        title: what stands above, instead of the name of the data.
     """
-    labels = _whole(data.train.labels)
+    labels = np.asarray(data.train.labels)
     present = [int(c) for c in np.unique(labels)]
-    step = max(1, len(present) // count)
-    chosen = present[::step][:count]
+    chosen = present[:: max(1, len(present) // count)][:count]
     where = [int(np.argmax(labels == c)) for c in chosen]
     images = _pixels(np.stack([np.asarray(data.train.images[i]) for i in where]))
     words = [word(data.classes[c]) for c in chosen]
-    heading = title or f"{data.name}: {len(chosen)} of {len(data.classes)} classes"
-    if data.synthetic and "synthetic" not in heading:
-        heading += " (synthetic)"
-    captions = [_fit(word) for word in words]
-    figure = _grid(images, captions, heading, columns=columns)
+    title = title or f"{data.name}: {len(chosen)} of {len(data.classes)} classes"
+    title = heading(title, data.synthetic)
+    figure = _grid(images, list(map(_fit, words)), [INK] * len(words), title, columns)
     size = f"{images.shape[2]} × {images.shape[1]} pixels"
-    return described(figure, f"{heading}. One training image each, {size}: {', '.join(words)}.")
+    return with_alt(figure, f"{title}. One training image each, {size}: {', '.join(words)}.")
 
 
 def augment_grid(
@@ -99,22 +116,35 @@ def augment_grid(
     *,
     columns: int = 6,
     synthetic: bool = False,
-):
-    """Each image as it is, and below it what every pipeline makes of it; the Figure.
+) -> Figure:
+    """Each image as it is, and below it what every pipeline makes of it.
 
-    `originals` is [N, 3, H, W], uint8 or float in [0, 1]; `augmented` maps a pipeline's name to
-    such images.
+    Args:
+        originals: [N, 3, H, W], uint8 or float in [0, 1].
+        augmented: such images by the name of their pipeline.
+        title: what stands above.
+        columns: images in a line, of each.
+        synthetic: whether the title is marked.
+
+    Raises:
+        ValueError: images of another shape.
     """
-    title = marked(title, synthetic)
-    rows = {"original": _pixels(originals)[:columns]}
-    rows |= {name: _pixels(images)[:columns] for name, images in augmented.items()}
-    figure = _rows(rows, title)
-    changes = [
-        f"{name} changes a pixel by {_change(rows['original'], images):.0f} of 255 on average"
-        for name, images in list(rows.items())[1:]
-    ]
-    count = len(rows["original"])
-    return described(figure, f"{title}: {count} images before and after. {'; '.join(changes)}.")
+    title = heading(title, synthetic)
+    original = _pixels(originals)[:columns]
+    views = {name: _pixels(images)[:columns] for name, images in augmented.items()}
+    with theme() as plt:
+        figure, cells = _cells(plt, 1 + len(views), len(original))
+        for axes, (name, images) in zip(
+            cells, {"original": original, **views}.items(), strict=True
+        ):
+            _fill(axes, images, name)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    whole = original.astype(np.float32)
+    changes = "; ".join(
+        f"{name} changes a pixel by {np.abs(images - whole).mean():.0f} of 255 on average"
+        for name, images in views.items()
+    )
+    return with_alt(figure, f"{title}: {len(original)} images before and after. {changes}.")
 
 
 def attention(
@@ -124,98 +154,90 @@ def attention(
     *,
     columns: int = 6,
     synthetic: bool = False,
-):
-    """Images, and each attention stage's mask laid over them; the Figure.
+) -> Figure:
+    """Images, and each attention stage's mask laid over them.
 
-    `images` is [N, 3, H, W]; `masks` maps a stage's name to arrays [N, h, w] in [0, 1] (the mean
-    over channels), of any size.
+    Args:
+        images: [N, 3, H, W], uint8 or float in [0, 1].
+        masks: of each stage, [N, h, w] in [0, 1] (the mean over channels), of any size.
+        title: what stands above.
+        columns: images in a line.
+        synthetic: whether the title is marked.
+
+    Raises:
+        ValueError: images of another shape.
     """
-    title = marked(title, synthetic)
+    title = heading(title, synthetic)
     pixels = _pixels(images)[:columns]
+    grey = np.repeat(pixels.mean(-1, keepdims=True), 3, -1).astype(np.uint8)
     masks = {name: np.asarray(mask, np.float32)[:columns] for name, mask in masks.items()}
-    low = min(mask.min() for mask in masks.values())
-    high = max(mask.max() for mask in masks.values())
+    look = {"cmap": "cividis", "alpha": 0.7, "interpolation": "bilinear",
+            "vmin": min(mask.min() for mask in masks.values()),
+            "vmax": max(mask.max() for mask in masks.values()),
+            "extent": (0, pixels.shape[2], pixels.shape[1], 0)}  # fmt: skip
     with theme() as plt:
         figure, cells = _cells(plt, len(masks) + 1, len(pixels))
         _fill(cells[0], pixels, "image")
-        extent = (0, pixels.shape[2], pixels.shape[1], 0)
         for axes, (name, mask) in zip(cells[1:], masks.items(), strict=True):
-            _fill(axes, np.repeat(pixels.mean(-1, keepdims=True), 3, -1).astype(np.uint8), name)
+            _fill(axes, grey, name)
             for cell, one in zip(axes, mask, strict=True):
-                shade = cell.imshow(one, cmap="cividis", vmin=low, vmax=high, alpha=0.7,
-                                    extent=extent, interpolation="bilinear")  # fmt: skip
+                shade = cell.imshow(one, **look)
         figure.colorbar(shade, ax=cells[1:], shrink=0.8, label="mask (0 to 1)")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    told = [
+    caption = "; ".join(
         f"{name} {mask.shape[2]} × {mask.shape[1]}, mean {mask.mean():.2f},"
         f" from {mask.min():.2f} to {mask.max():.2f}"
         for name, mask in masks.items()
-    ]
-    return described(figure, f"{title} over {len(pixels)} images: {'; '.join(told)}.")
+    )
+    return with_alt(figure, f"{title} over {len(pixels)} images: {caption}.")
 
 
-def _grid(images: np.ndarray, captions, title: str, *, columns: int, colours=None):
-    """Captioned images in rows of `columns`; the Figure."""
-    if not len(images):
+def _grid(
+    images: np.ndarray, captions: list[str], colours: list[str], title: str, columns: int
+) -> Figure:
+    """Captioned images in rows of `columns`."""
+    if not captions:
         raise ValueError(f"{title!r} has no image to draw; choose at least one")
     columns = min(columns, len(images))
+    lines = max(caption.count("\n") + 1 for caption in captions)
     with theme() as plt:
-        lines = max(caption.count("\n") + 1 for caption in captions)
         figure, cells = _cells(plt, -(-len(images) // columns), columns, 1.5 + 0.18 * lines)
         for cell in cells.flat:
             cell.axis("off")
-        for index, (cell, image) in enumerate(zip(cells.flat, images, strict=False)):
+        looks = zip(cells.flat, images, captions, colours, strict=False)
+        for cell, image, caption, colour in looks:
             cell.imshow(image, interpolation="nearest")
-            cell.set_title(captions[index], fontsize=9, loc="center",
-                           color=colours[index] if colours else INK)  # fmt: skip
-        width = round(17 * columns)
-        figure.suptitle(textwrap.fill(title, width), x=0.01, ha="left", fontsize=12)
+            cell.set_title(caption, color=colour, fontsize=9, loc="center")
+        figure.suptitle(textwrap.fill(title, 17 * columns), x=0.01, ha="left", fontsize=12)
     return figure
 
 
-def _nothing(title: str, words: str, synthetic: bool):
-    """A Figure that says in words that there is nothing to draw."""
-    title = marked(title, synthetic)
+def _nothing(title: str, words: str) -> Figure:
+    """A figure that says in words that there is nothing to draw."""
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(6.0, 1.2))
         axes.axis("off")
         axes.set_title(f"{title}: {words}", fontsize=12, loc="left")
-    return described(figure, f"{title}: {words}, so that no image is drawn.")
+    return with_alt(figure, f"{title}: {words}, so that no image is drawn.")
 
 
-def _rows(rows: Mapping[str, np.ndarray], title: str):
-    """One line of images for each name; the Figure."""
-    with theme() as plt:
-        figure, cells = _cells(plt, len(rows), len(next(iter(rows.values()))))
-        for axes, (name, images) in zip(cells, rows.items(), strict=True):
-            _fill(axes, images, name)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    return figure
+def _cells(plt: Any, rows: int, columns: int, height: float = 1.5) -> tuple[Figure, np.ndarray]:
+    size = (max(4.0, 1.5 * columns), height * rows + 0.4)
+    return plt.subplots(rows, columns, squeeze=False, figsize=size)
 
 
-def _cells(plt, rows: int, columns: int, height: float = 1.5):
-    figure, cells = plt.subplots(
-        rows, columns, squeeze=False, figsize=(max(4.0, 1.5 * columns), height * rows + 0.4)
-    )
-    return figure, cells
-
-
-def _fill(axes, images: np.ndarray, name: str) -> None:
+def _fill(line: Sequence[Axes], images: np.ndarray, name: str) -> None:
     """A line of images with its name at the left."""
-    for cell, image in zip(axes, images, strict=True):
+    for cell, image in zip(line, images, strict=True):
         cell.imshow(image, interpolation="nearest")
         cell.set(xticks=[], yticks=[])
         for spine in cell.spines.values():
             spine.set_visible(False)
-    axes[0].set_ylabel(textwrap.fill(name.replace("_", " "), 14), fontsize=10)
+    line[0].set_ylabel(textwrap.fill(word(name), 14), fontsize=10)
 
 
 def _pixels(images: Any) -> np.ndarray:
-    """uint8 [N, H, W, 3] from [N, 3, H, W], uint8 or float in [0, 1].
-
-    Raises:
-        ValueError: any other shape.
-    """
+    """uint8 [N, H, W, 3] from [N, 3, H, W], uint8 or float in [0, 1]."""
     array = np.asarray(images)
     if array.ndim != 4 or array.shape[1] != 3:
         raise ValueError(f"images have shape {array.shape}; they must be [N, 3, H, W]")
@@ -224,14 +246,6 @@ def _pixels(images: Any) -> np.ndarray:
     return array.transpose(0, 2, 3, 1)
 
 
-def _whole(numbers: Any) -> np.ndarray:
-    return np.asarray(numbers).astype(np.int64)
-
-
 def _fit(name: str) -> str:
     """A class name in lines that fit above an image."""
     return textwrap.fill(word(name), 18)
-
-
-def _change(before: np.ndarray, after: np.ndarray) -> float:
-    return float(np.abs(before.astype(np.float32) - after.astype(np.float32)).mean())

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from labkit.models.layers import conv3x3, glorot, keras_norm, named
 
+__all__ = ["Attention", "Unit", "residual_attention"]
+
 
 class Unit(nn.Module):
     """A pre-activation bottleneck: 1x1 to a quarter of the output, 3x3, 1x1 back.

@@ -10,6 +10,8 @@ from torch import nn
 
 from labkit.models.layers import Dropout, Flatten, glorot, keras_norm, named
 
+__all__ = ["cnn", "m1", "m4", "mbn", "mnist_net"]
+
 
 def mnist_net(classes: int, *, size: int = 32, channels: int = 3) -> nn.Sequential:
     """The small net of Keras's MNIST example, as report 002 trains it.

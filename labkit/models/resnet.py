@@ -6,6 +6,8 @@ from torch import nn
 
 from labkit.models.layers import PreActBlock, kaiming, named, pooled_head, stage
 
+__all__ = ["preact_resnet34", "preresnet"]
+
 
 def preresnet(classes: int, *, depth: int, channels: int = 3) -> nn.Sequential:
     """The CIFAR pre-activation ResNet of depth 6n + 2: three stages, 16, 32 and 64 wide.

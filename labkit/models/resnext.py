@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from labkit.models.layers import SameConv, he_normal, kaiming, keras_norm, named, pooled_head, stage
+
+__all__ = ["NeXtBlock", "Res2Block", "res2next29", "resnext29", "small_resnext"]
 
 # Report 003: filters of the stem, then for each stage its width and the width it hands on.
 SMALL = {
@@ -30,7 +34,7 @@ class NeXtBlock(nn.Module):
         *,
         inner: int,
         groups: int,
-        norm=nn.BatchNorm2d,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
         self.branch = nn.Sequential(
@@ -43,7 +47,7 @@ class NeXtBlock(nn.Module):
             nn.Conv2d(inner, width, 1, bias=False),
             norm(width),
         )
-        self.shortcut = projection(before, width, stride)
+        self.shortcut = _projection(before, width, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,15 +75,15 @@ class Res2Block(nn.Module):
         self.expand = nn.Sequential(
             nn.Conv2d(inner * scale, width, 1, bias=False), nn.BatchNorm2d(width)
         )
-        self.shortcut = projection(before, width, stride)
+        self.shortcut = _projection(before, width, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         *parts, last = self.reduce(x).chunk(self.scale, dim=1)
-        done: list[Tensor] = []
+        outputs: list[Tensor] = []
         for part, convolve in zip(parts, self.splits, strict=True):
-            done.append(convolve(part + done[-1] if done and self.ladder else part))
-        joined = torch.cat([*done, self.last(last)], dim=1)
+            outputs.append(convolve(part + outputs[-1] if outputs and self.ladder else part))
+        joined = torch.cat([*outputs, self.last(last)], dim=1)
         return self.relu(self.expand(joined) + self.shortcut(x))
 
 
@@ -93,7 +97,7 @@ def _conv_norm_relu(
     )
 
 
-def projection(before: int, width: int, stride: int) -> nn.Module:
+def _projection(before: int, width: int, stride: int) -> nn.Module:
     """The shortcut of a post-activation block."""
     if stride == 1 and before == width:
         return nn.Identity()
@@ -157,7 +161,9 @@ def res2next29(
     return _cifar29(classes, channels, Res2Block, groups * width, groups=groups, scale=scale)
 
 
-def _cifar29(classes: int, channels: int, block, inner: int, **options) -> nn.Sequential:
+def _cifar29(
+    classes: int, channels: int, block: Callable[..., nn.Module], inner: int, **options: int
+) -> nn.Sequential:
     stem = _conv_norm_relu(channels, 64, 3)
     return kaiming(
         named(

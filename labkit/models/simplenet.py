@@ -6,6 +6,8 @@ from torch import nn
 
 from labkit.models.layers import glorot, keras_norm, named
 
+__all__ = ["simplenet"]
+
 # (filters, kernel) of each convolution; every group but the last ends in 2x2 pooling
 GROUPS = (
     ((64, 3), (128, 3), (128, 3), (128, 3)),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+__all__ = ["Line", "Summary", "summary"]
+
 
 @dataclass(frozen=True)
 class Line:
@@ -111,11 +113,11 @@ def summary(net: nn.Module, shape: tuple[int, int, int], *, depth: int = 0) -> S
         for hook in hooks:
             hook.remove()
     trainable = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    parts = _folded(lines, net, depth) if depth else lines
+    parts = _parts(lines, net, depth) if depth else lines
     return Summary(tuple(parts), trainable, _statistics(net))
 
 
-def _folded(lines: list[Line], net: nn.Module, depth: int) -> list[Line]:
+def _parts(lines: list[Line], net: nn.Module, depth: int) -> list[Line]:
     """One line for each part of the net at `depth`, in the order in which they begin."""
     groups: dict[str, list[Line]] = {}
     for line in lines:

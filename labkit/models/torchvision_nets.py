@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn
 from torchvision import models as tv
 
+__all__ = ["alexnet_plus", "densenet161", "resnet_cifar", "resnet_imagenet"]
+
 RESNETS = {18: tv.resnet18, 34: tv.resnet34}
 
 

@@ -6,6 +6,8 @@ from torch import nn
 
 from labkit.models.layers import PreActBlock, he_normal, keras_norm, named, pooled_head, stage
 
+__all__ = ["wide_resnet"]
+
 
 def wide_resnet(
     classes: int, *, depth: int, k: int, channels: int = 3, dropout: float = 0.0

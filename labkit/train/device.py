@@ -10,7 +10,7 @@ import platform
 import re
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,10 @@ def own_randomness(device: torch.device, *, deterministic: bool) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """An order of additions that does not depend on how many cores there are."""
+def thread_count(threads: int) -> Iterator[None]:
+    """So many threads inside, 0 as many as before: the order of additions depends on them."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads or before)
     try:
         yield
     finally:
@@ -83,21 +83,28 @@ def pick_device(name: str) -> torch.device:
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
-    """bfloat16 autocast: as the precision says; "auto" where the hardware multiplies it."""
-    if precision != "auto":
+    """bfloat16 autocast: as the precision says; "auto" on a GPU that multiplies it.
+
+    On a CPU "auto" is for `labkit.train.choice` to find out, and fp32 where nothing is timed.
+    """
+    if precision != "auto" or device.type == "cpu":
         return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def device_card(device: torch.device, bf16: bool) -> dict[str, Any]:
-    """What a record says of the machine: type, name, threads, precision; together, if shared."""
+def device_card(
+    device: torch.device, bf16: bool, threads: int = 0, rates: Mapping[str, float] = {}
+) -> dict[str, Any]:
+    """What a record says of the machine: type, name, threads, precision; together, if shared.
+
+    `rates` are the images a second of each precision and thread count, where they were timed.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     precision = "bf16" if bf16 else "fp32"
-    threads = torch.get_num_threads()
+    threads = threads or torch.get_num_threads()
     card = {"type": device.type, "name": name, "threads": threads, "precision": precision}
+    if rates:
+        card["rates"] = dict(rates)
     if together := os.environ.get(TOGETHER):  # its times are those of a shared machine
         card["together"] = int(together)
     return card

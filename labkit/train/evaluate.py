@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from labkit.data import Data, Split
 from labkit.data.batches import batches
 from labkit.recipe import Recipe
 
-__all__ = ["BATCH", "IMAGENET", "Numerics", "Outcome", "Statistics", "autocast", "predict", "score"]
+__all__ = ["BATCH", "IMAGENET", "Numerics", "Outcome", "Statistics", "predict", "score"]
 
 # images scored at once: a CPU's fit its caches, and a GPU waits for few launches
 BATCH = {"cpu": 250, "cuda": 1000}
@@ -23,20 +24,25 @@ IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a run reckons: what its images are normalised by, and whether in bfloat16."""
+    """How a run reckons: what its images are normalised by, in which precision, on which threads.
+
+    `rates` are the images a second by which the precision and the threads were chosen.
+    """
 
     normalise: Statistics | None = None  # None leaves pixels in [0, 1]
-    bf16: bool = False
+    bf16: bool = False  # of training; scores are always in fp32
+    threads: int = 0  # 0: as many as PyTorch has
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, recipe: Recipe, data: Data, *, bf16: bool) -> Numerics:
+    def of(cls, recipe: Recipe, data: Data, **choice: Any) -> Numerics:
         """As the recipe says, with the statistics of its data."""
         known = {"unit": None, "imagenet": IMAGENET, "standard": (data.mean, data.std)}
-        return cls(known[recipe.normalise], bf16)
+        return cls(known[recipe.normalise], **choice)
 
     def judge(self, net: nn.Module, split: Split) -> Tensor:
-        """`predict` as this run does it."""
-        return predict(net, split, normalise=self.normalise, bf16=self.bf16)
+        """`predict` on images normalised as in training."""
+        return predict(net, split, normalise=self.normalise)
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,10 @@ class Outcome:
     peak_memory_mb: float = 0.0  # of what was trained before and elsewhere
 
 
-def predict(
-    net: nn.Module, split: Split, *, normalise: Statistics | None = None, bf16: bool = False
-) -> Tensor:
+def predict(net: nn.Module, split: Split, *, normalise: Statistics | None = None) -> Tensor:
     """Logits of every image of a split, float32 [N, classes], on the split's device.
 
+    Always in fp32: in bfloat16 one image in seventy has two classes that tie for the first place.
     `normalise` is (mean, std) as in training; `net` is left in evaluation mode.
     """
     net.eval()
@@ -66,15 +71,13 @@ def predict(
     with torch.inference_mode():
         size = BATCH[split.images.device.type]
         for x, _ in batches(split, size, shuffle=False, normalise=normalise):
-            with autocast(x.device, bf16):
-                logits = net(x)
-            outputs.append(logits.float())
+            outputs.append(net(x))
     return torch.cat(outputs)
 
 
 def score(logits: Tensor, labels: Tensor) -> dict[str, float | int]:
     """Cross-entropy and accuracies (fractions) of logits [N, C] against labels [N]."""
-    # bfloat16 logits often tie: a stable order puts argmax's choice first, topk might not
+    # where logits tie, a stable order puts argmax's choice first; topk might not
     ranked = logits.sort(dim=1, descending=True, stable=True).indices  # [N, C]
     best = ranked[:, :5] == labels[:, None]  # [N, 5]
     return {
@@ -84,7 +87,3 @@ def score(logits: Tensor, labels: Tensor) -> dict[str, float | int]:
         "top5": best.any(1).double().mean().item(),
         "images": len(labels),
     }
-
-
-def autocast(device: torch.device, bf16: bool) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

@@ -20,7 +20,7 @@ from labkit.data.batches import batches
 from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.train import loop, system
-from labkit.train.device import one_thread, own_randomness
+from labkit.train.device import own_randomness, thread_count
 
 __all__ = ["fingerprint", "record_fingerprint", "same_fingerprint", "stamp"]
 
@@ -79,7 +79,7 @@ def try_start(start: str, size: int, classes: int) -> dict[str, list]:
     numbers = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (6, 3, size, size), generator=numbers, dtype=torch.uint8)
     split = Split(images, torch.arange(6) % classes)
-    with own_randomness(torch.device("cpu"), deterministic=True), one_thread():
+    with own_randomness(torch.device("cpu"), deterministic=True), thread_count(1):
         net = loop.build(recipe, classes, size).train()
         weights = [p.detach().double() for p in net.parameters()]
         marks = [sum(w.numel() for w in weights), sum(w.sum().item() for w in weights)]

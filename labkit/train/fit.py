@@ -15,7 +15,14 @@ from labkit.data import Data, load
 from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.train import loop, system
-from labkit.train.device import device_card, own_randomness, peak_memory, pick_device, use_bf16
+from labkit.train.choice import choose
+from labkit.train.device import (
+    device_card,
+    own_randomness,
+    peak_memory,
+    pick_device,
+    thread_count,
+)
 from labkit.train.evaluate import Numerics, Outcome, score
 from labkit.train.folder import RunFolder
 from labkit.train.trouble import watch_device
@@ -88,7 +95,6 @@ def fit(
     if finished and not fresh:
         return Run(folder.record(about), folder)
     label = about.get("row") or ("system" if recipe.hierarchy else recipe.model)
-    numerics = Numerics.of(recipe, data, bf16=use_bf16(recipe.precision, target))
     router = None
     if recipe.hierarchy:
         router = fit(
@@ -107,11 +113,14 @@ def fit(
         if finished:
             folder.clear()
         folder.prepare()
+        numerics = choose(recipe, data, target, folder)
         training = {"numerics": numerics, "folder": folder, "label": label, "deadline": deadline}
-        if router:
-            outcome = system.fit_system(recipe, data, target, router.net, router.record, **training)
-        else:
-            outcome = _fit_network(recipe, data, target, **training)
+        with thread_count(numerics.threads):
+            outcome = (
+                system.fit_system(recipe, data, target, router.net, router.record, **training)
+                if router
+                else _fit_network(recipe, data, target, **training)
+            )
     record = records.seal(
         {
             **provenance(recipe, data, outcome.history, target, numerics, about),
@@ -187,7 +196,7 @@ def provenance(
         "best_test": best and {"epoch": best["epoch"], "top1": best["test_top1"]},
         "seconds": sum(row["seconds"] for row in history),
         "images_per_second": images / sum(row["train_seconds"] for row in history),
-        "device": device_card(device, numerics.bf16),
+        "device": device_card(device, numerics.bf16, numerics.threads, numerics.rates),
         "versions": records.versions(),
         "data": {**data.card(), "size": data.shape[-1]},
         "code": records.code_digests(),

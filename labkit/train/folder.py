@@ -76,6 +76,15 @@ class RunFolder:
         """
         return records.amend(records.read(self.path / "record.json"), about)
 
+    @property
+    def choice(self) -> dict[str, Any]:
+        """The precision and the threads that this run was begun with; empty if it was not."""
+        return files.read_json(self.path / "choice.json")
+
+    def keep_choice(self, choice: Mapping[str, Any]) -> None:
+        """Let the run go on as it was begun, whenever it goes on."""
+        files.write_atomic(self.path / "choice.json", json.dumps(choice))
+
     def finish(self, record: Record, net: nn.Module, label: str) -> Record:
         """Keep weights, then claim the record; of two racing runs the first one's stands."""
         path = self.path / "record.json"
@@ -169,7 +178,11 @@ class RunFolder:
 
     def forget(self) -> None:
         """Remove the checkpoints of a finished run, and those of its parts."""
-        for path in [*sorted(self.path.glob("epoch-*")), *sorted(self.path.glob("last.*"))]:
+        for path in [
+            *sorted(self.path.glob("epoch-*")),
+            *sorted(self.path.glob("last.*")),
+            self.path / "choice.json",
+        ]:
             path.unlink(missing_ok=True)
         for part in sorted(self.path.glob("*/")):
             shutil.rmtree(part, ignore_errors=True)

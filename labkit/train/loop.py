@@ -20,7 +20,7 @@ from labkit.data.batches import batches
 from labkit.errors import InputError, OutOfTimeError, TrainingError
 from labkit.recipe import Recipe
 from labkit.train.device import derive
-from labkit.train.evaluate import Numerics, autocast, score
+from labkit.train.evaluate import Numerics, score
 from labkit.train.folder import RunFolder
 from labkit.train.graph import Replay
 from labkit.train.progress import Progress, clock
@@ -165,7 +165,7 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)  # first: a step that failed may have left gradients
     for group in optimizer.param_groups:
         group["lr"] = lr
-    with autocast(x.device, bf16):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
         logits = net(x)
     logits = logits.float()
     loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)

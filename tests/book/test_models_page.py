@@ -7,18 +7,19 @@ import pytest
 
 from labkit import figures
 from labkit.book import layertable, models_page
+from labkit.book.families import FAMILIES
 from labkit.models import MODELS
 from labkit.reports import REPORTS
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    return dict(models_page.drawings())
+def pictures():
+    return list(models_page.pictures())
 
 
 @pytest.fixture(scope="module")
-def text(drawn):
-    return models_page.text({name: figures.alt(figure) for name, figure in drawn.items()})
+def text(pictures):
+    return models_page.text(pictures)
 
 
 def members(text):
@@ -28,10 +29,10 @@ def members(text):
 
 
 def test_every_network_is_on_the_page_once_with_its_counts(text):
-    found = members(text)
-    assert sorted(name for name, _ in found) == sorted(MODELS)
-    for name, cells in found:
-        table = models_page._counted(name)
+    tables = members(text)
+    assert sorted(name for name, _ in tables) == sorted(MODELS)
+    for name, cells in tables:
+        table = models_page._counts(name)
         assert cells[:2] == [f"{table.parameters:,}", f"{table.trainable:,}"]
         assert cells[3] == f"{table.megabytes:,.1f}"
         assert text.count(f"{{dropdown}} {name},") == 1
@@ -56,17 +57,39 @@ def test_every_card_is_there_with_its_paper(text):
 
 
 def test_a_family_stands_after_the_one_it_descends_from():
-    titles = [family.title for family in models_page.FAMILIES]
-    for index, family in enumerate(models_page.FAMILIES):
+    titles = [family.title for family in FAMILIES]
+    for index, family in enumerate(FAMILIES):
         assert family.parent in ["", *titles[:index]]
 
 
-def test_only_notebooks_that_are_pages_are_linked_to(text, drawn):
+def test_only_notebooks_that_are_pages_are_linked_to(text, pictures):
     assert "../notebooks/" not in text
-    shown = [report.notebook for report in REPORTS.values()]
-    alts = {name: figures.alt(figure) for name, figure in drawn.items()}
-    linked = set(re.findall(r"\.\./notebooks/(\w+)\.ipynb", models_page.text(alts, shown)))
-    assert linked == set(shown)
+    notebooks = {report.notebook for report in REPORTS.values()}
+    page = models_page.text(pictures, notebooks)
+    assert set(re.findall(r"\.\./notebooks/(\w+)\.ipynb", page)) == notebooks
+
+
+def test_each_family_shows_its_pictures_with_their_alternative_texts(pictures, text):
+    page = text.replace("\\", "")  # without the escapes of Markdown
+    for family in FAMILIES:
+        section = page.partition(f"## {family.title}\n")[2].partition("\n## ")[0]
+        own = [picture for picture in pictures if picture.family == family.title]
+        assert own
+        for picture in own:
+            assert len(picture.alt) >= 30
+            assert f"![{picture.alt}](generated/models/{picture.file})" in section
+
+
+def test_the_page_is_written_with_its_pictures(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(models_page, "pictures", lambda: iter(pictures))
+    models_page.write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "page.md",
+        *(picture.file for picture in pictures),
+    }
+    for name in figures.DRAWINGS:
+        if (tmp_path / f"{name}.svg").exists():
+            assert (tmp_path / f"{name}.svg").read_text("utf-8") == figures.drawing(name).svg
 
 
 @pytest.mark.parametrize(
@@ -79,8 +102,8 @@ def test_only_notebooks_that_are_pages_are_linked_to(text, drawn):
     ],
 )
 def test_a_block_that_repeats_is_told_once_and_no_count_is_lost(name, told):
-    whole = models_page._counted(name)
-    short = layertable.folded(whole)
+    whole = models_page._counts(name)
+    short = layertable.fold(whole)
     assert len(short.lines) < len(whole.lines)
     assert sum(line.parameters for line in short.lines) == whole.parameters
     assert short.multiply_adds == whole.multiply_adds
@@ -88,14 +111,14 @@ def test_a_block_that_repeats_is_told_once_and_no_count_is_lost(name, told):
 
 
 def test_what_differs_is_not_folded():
-    whole = models_page._counted("preresnet20")
+    whole = models_page._counts("preresnet20")
     lines = [
         dataclasses.replace(line, parameters=line.parameters + 1)
         if line.name == "stage1.1.branch.0"
         else line
         for line in whole.lines
     ]
-    changed = layertable.folded(dataclasses.replace(whole, lines=tuple(lines)))
+    changed = layertable.fold(dataclasses.replace(whole, lines=tuple(lines)))
     assert "stage1.1.branch.0" in [line.name for line in changed.lines]
 
 

@@ -258,6 +258,7 @@ CHANGES = {
     "book text": (lambda root: (root / "book" / "intro.md").write_text("# Book\n"), False),
     "record": (lambda root: files_write(root / "book" / "records" / "a.json", "{}"), True),
     "data": (lambda root: files_write(files.data_home() / "x", "1"), True),
+    "drawing": (lambda root: files_write(root / "labkit" / "figures" / "a.svg", "<svg/>"), True),
 }
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -20,6 +21,7 @@ from forge import FOLDERS, WNIDS
 from labkit import data, files
 from labkit.data import catalogue, cifar, download, prepared, tiny_imagenet
 from labkit.data.classes import CIFAR100, SUPERCLASSES, TINY_IMAGENET
+from labkit.data.dataset import Split
 from labkit.data.partitions import PARTITIONS
 from labkit.errors import DataError, InputError
 from labkit.files import data_home
@@ -46,16 +48,17 @@ def official(monkeypatch, name, path):
 
 
 def expected_cifar(name, files_):
-    """Labels and images, read plainly from the bytes of the training files."""
+    """Labels and images, read plainly from the bytes of the training files, by their SHA-256."""
     head = 1 if name == "cifar10" else 2
-    size, labels, images = head + 3072, [], []
+    size, rows = head + 3072, []
     for file in sorted(f for f in files_ if "train" in f or "data_batch" in f):
         content = files_[file]
         for start in range(0, len(content), size):
-            labels.append(content[start + head - 1])
-            images.append(list(content[start + head : start + size]))
-    images = torch.tensor(images, dtype=torch.uint8).view(-1, 3, 32, 32)
-    return torch.tensor(labels), images
+            pixels = content[start + head : start + size]
+            rows.append((hashlib.sha256(pixels).hexdigest(), content[start + head - 1], pixels))
+    rows.sort()
+    images = torch.tensor([list(pixels) for _, _, pixels in rows], dtype=torch.uint8)
+    return torch.tensor([label for _, label, _ in rows]), images.view(-1, 3, 32, 32)
 
 
 @pytest.mark.faults(36)
@@ -149,30 +152,115 @@ def test_without_network_and_copy_a_sentence_says_what_to_do(monkeypatch, name):
     assert data.load(f"synthetic_{name}").synthetic
 
 
-def torchvision_folder(monkeypatch, place, name):
+def torchvision_folder(monkeypatch, place, name, contents=None):
     """A forged folder of pickled batches whose checksums are made the published ones."""
     import torchvision.datasets as published
 
     cls = {"cifar10": published.CIFAR10, "cifar100": published.CIFAR100}[name]
-    folder = place / cls.base_folder
-    key, classes = (b"labels", 10) if name == "cifar10" else (b"fine_labels", 100)
-    for seed, (attribute, listed) in enumerate(
-        [("train_list", cls.train_list), ("test_list", cls.test_list)]
-    ):
-        batch = forge.torchvision_batch(key, list(range(classes)), seed)
-        forge.write(folder, {file: batch for file, _ in listed})
-        monkeypatch.setattr(cls, attribute, [[file, files.md5(batch)] for file, _ in listed])
-    return folder
+    batches = forge.torchvision_files(name, contents or forge.cifar_files(name))
+    for attribute in ("train_list", "test_list"):
+        listed = [[file, files.md5(batches[file])] for file, _ in getattr(cls, attribute)]
+        monkeypatch.setattr(cls, attribute, listed)
+    return forge.write(place / cls.base_folder, batches)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_torchvision_folder(monkeypatch, place, name):
-    folder = torchvision_folder(monkeypatch, place, name)
+    torchvision_folder(monkeypatch, place, name)
     got = data.add(name, place)
-    batch = pickle.loads((folder / ("test_batch" if name == "cifar10" else "test")).read_bytes())
-    assert torch.equal(got.test.images.flatten(1), torch.from_numpy(batch[b"data"]))
-    assert got.test.labels.tolist() == list(range(len(got.classes)))
-    assert len(got.train) == len(got.classes) * (5 if name == "cifar10" else 1)
+    labels, images = expected_cifar(name, forge.cifar_files(name))
+    assert torch.equal(got.train.labels, labels)
+    assert torch.equal(got.train.images, images)
+    assert len(got.test) == len(got.classes)
+
+
+def assert_equal_sets(first, *others):
+    """Equal bit for bit, and so are the subsets that a recipe takes."""
+    for other in others:
+        assert other.sha256 == first.sha256
+        pairs = [(first.train, other.train), (first.test, other.test)]
+        sizes = len(first.classes), len(first.classes), 3  # validation, train_size, seed
+        pairs += zip(first.holdout(*sizes), other.holdout(*sizes), strict=True)
+        pairs += [(first.test_subset(n), other.test_subset(n)) for n in (0, 7)]
+        for ours, theirs in pairs:
+            assert torch.equal(ours.images, theirs.images)
+            assert torch.equal(ours.labels, theirs.labels)
+
+
+@pytest.mark.faults(39)
+@pytest.mark.parametrize(("name", "each"), [("cifar10", 2), ("cifar100", 3)])
+def test_every_copy_of_cifar_gives_the_same_set(monkeypatch, home, place, name, each):
+    contents = forge.cifar_files(name, each)
+    other = forge.reordered(name, contents)
+    assert other != contents
+    copies = [
+        forge.write(home / "here" / FOLDERS[name], contents),
+        forge.write(home / "there" / FOLDERS[name], other),
+        forge.tar(place / "a.tar.gz", {f"{FOLDERS[name]}/{k}": v for k, v in contents.items()}),
+        forge.tar(place / "b.tar.gz", {f"{FOLDERS[name]}/{k}": v for k, v in other.items()}),
+    ]
+    sets = [data.add(name, copy) for copy in copies]
+    for order in (contents, other):
+        with monkeypatch.context() as patch:
+            sets.append(data.add(name, torchvision_folder(patch, place, name, order)))
+    assert_equal_sets(*sets, data.load(name))
+
+
+@pytest.mark.faults(39)
+def test_every_copy_of_tiny_imagenet_gives_the_same_set(home, place):
+    copies = [
+        copy
+        for reverse in (False, True)
+        for copy in (
+            forge.tiny_folder(home / str(reverse), each=3, reverse=reverse),
+            forge.tiny_archive(place / f"{reverse}.zip", each=3, reverse=reverse),
+        )
+    ]
+    assert_equal_sets(*(data.add("tiny_imagenet", copy) for copy in copies))
+
+
+def older_file(monkeypatch, place):
+    """A prepared file of the first schema, and what the same copy gives today."""
+    folder = forge.cifar_folder(place, "cifar10", each=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared, "SCHEMA", 1)
+        patch.setattr(Split, "canonical", lambda split: split)
+        old = data.add("cifar10", folder)
+    content = prepared.path_of(data_home(), "cifar10").read_bytes()
+    new = data.add("cifar10", folder)
+    assert new.sha256 != old.sha256
+    prepared.path_of(data_home(), "cifar10").write_bytes(content)
+    return new
+
+
+def test_a_prepared_file_of_the_first_schema_is_sorted_once(monkeypatch, place):
+    new = older_file(monkeypatch, place)
+    assert data.listing()[0]["state"] == "prepared"
+    assert_equal_sets(new, data.load("cifar10"))
+    assert prepared.describe(prepared.path_of(data_home(), "cifar10"))["schema"] == 2
+    assert data.load("cifar10").card() == new.card()
+
+
+@pytest.mark.faults(10)
+def test_a_prepared_file_of_the_first_schema_is_read_where_nothing_can_be_written(
+    monkeypatch, place
+):
+    new = older_file(monkeypatch, place)
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(prepared, "write_atomic", refuse)
+    assert_equal_sets(new, data.load("cifar10"))
+
+
+@pytest.mark.faults(12)
+def test_a_damaged_prepared_file_of_the_first_schema_is_refused(monkeypatch, place):
+    older_file(monkeypatch, place)
+    path = prepared.path_of(data_home(), "cifar10")
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(DataError, match="cannot be used: its digest is not the stored one"):
+        data.load("cifar10")
 
 
 class Hostile:
@@ -220,9 +308,10 @@ def test_tiny_imagenet_layouts(place, kind):
     assert torch.bincount(got.test.labels).tolist() == [1] * 200
     assert not got.complete
     pictures = [tiny_imagenet._decode(forge.jpeg(seed)) for seed in range(4)]
-    for split, shift in ((got.train.take(slice(0, None, 2)), 0), (got.test, 0)):
+    for split, each in ((got.train, 2), (got.test, 1)):
         for image, label in zip(split.images[:20], split.labels[:20].tolist(), strict=True):
-            assert torch.equal(image, torch.from_numpy(pictures[(label + shift) % 4]))
+            own = [torch.from_numpy(pictures[(label + i) % 4]) for i in range(each)]
+            assert any(torch.equal(image, picture) for picture in own)
 
 
 @pytest.mark.faults(19)
@@ -232,9 +321,9 @@ def test_grey_and_cmyk_images_become_rgb(place):
         image = forge.jpeg(5, mode=mode)
         forge.write(folder, {f"train/{wnid}/images/{wnid}_0.JPEG": image})
     got = data.add("tiny_imagenet", place)
-    grey = got.train.images[0]
+    grey = got.train.images[got.train.labels == 0][0]
     assert torch.equal(grey[0], grey[1])
-    assert got.train.images[1].shape == (3, 64, 64)
+    assert got.train.images.shape == (200, 3, 64, 64)
 
 
 FAULTS = {

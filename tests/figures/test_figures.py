@@ -24,6 +24,8 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 GROUPS = {"vehicles": ["airplane", "automobile", "ship", "truck"],
           "animals": ["bird", "cat", "deer", "dog", "frog", "horse"]}  # fmt: skip
 SMALL, LARGE = forged("002-M1", 0.381), forged("002-M2", 0.61, seconds=2400.0)
+ROUTED = {"soft_top1": 0.62, "oracle_top1": 0.7, "coarse_top1": 0.8}
+SYSTEM = {**LARGE, "details": {**LARGE["details"], **ROUTED}}
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16)).astype(np.uint8)
 LABELS = np.arange(8)
 GUESSES = np.array([0, 1, 2, 3, 5, 6, 7, 8])
@@ -64,7 +66,15 @@ DRAWN = {
         lambda: figures.drops([stepped("001-E1"), stepped("001-E8", drop=False)]),
         ["before epoch 3;", "no drop;", "best 40.0 % at epoch 2", "30.0 % at epoch 4"],
     ),
-    "residual orders": (figures.residual_orders, ["Post-activation", "BN, ReLU to 3x3"]),
+    "coarse to fine": (
+        lambda: figures.coarse_to_fine(GROUPS),
+        ["router to vehicles", "fine model 2 to one of 6 classes"],
+    ),
+    "origins": (lambda: figures.origins(LARGE, CLASSES, GROUPS), ["all: 61.0 % right,"]),
+    "routing": (
+        lambda: figures.routing([SYSTEM, LARGE]),
+        ["hard 61.0 %, soft 62.0 %, oracle 70.0 %, router alone 80.0 %."],
+    ),
     "ablation": (
         lambda: figures.ablation({"log": {1560: 0.5157, 50000: 0.9192}, "ours": {1560: 0.5}}),
         ["51.6 % at 1,560", "91.9 % at 50,000", "ours: 50.0 %"],

@@ -6,11 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision import models as tv
 
-from labkit.models import MODELS, build, layers, summary
+from labkit.models import MODELS, build, fast_cpu, summary
 from labkit.models.attention import Attention, Unit
+from labkit.models.fast_cpu import BatchNorm2d, Dropout
 from labkit.models.layers import (
-    BatchNorm2d,
-    Dropout,
     Flatten,
     PreActBlock,
     SameConv,
@@ -566,8 +565,8 @@ def test_our_narrow_batch_normalisation_is_pytorchs(shape, dtype, rounding):
 
 
 def test_our_batch_normalisation_folds_only_narrow_layers_in_training(monkeypatch):
-    folds, fold, last = [], layers._folded, torch.channels_last
-    monkeypatch.setattr(layers, "_folded", lambda *a: folds.append(a) or fold(*a))
+    folds, fold, last = [], fast_cpu._folded, torch.channels_last
+    monkeypatch.setattr(fast_cpu, "_folded", lambda *a: folds.append(a) or fold(*a))
     for channels, memory, training in [(16, last, True), (8, last, False), (8, None, True)]:
         x = torch.randn(4, channels, 6, 6)
         BatchNorm2d(channels).train(training)(x.contiguous(memory_format=memory) if memory else x)

@@ -55,9 +55,8 @@ def test_a_record_says_what_was_computed_from_what(reference):
 def test_the_weights_are_those_that_were_scored(reference):
     data = lk.load(TINY.dataset)
     test = data.test_subset(TINY.test_size)
-    bf16 = reference.record["device"]["precision"] == "bf16"
     net = reference.net.to(memory_format=torch.channels_last)
-    logits = lk.predict(net, test, normalise=(data.mean, data.std), bf16=bf16)
+    logits = lk.predict(net, test, normalise=(data.mean, data.std))
     assert lk.score(logits, test.labels) == reference.record["test"]
 
 

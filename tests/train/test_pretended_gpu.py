@@ -70,7 +70,7 @@ def test_a_network_stays_on_its_device(model):
 
 
 def test_scoring_waits_for_nothing():
-    logits = predict(network("m1"), split(), normalise=IMAGENET, bf16=False)
+    logits = predict(network("m1"), split(), normalise=IMAGENET)
     assert (logits.shape, logits.device) == ((64, 10), GPU)
 
 

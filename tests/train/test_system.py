@@ -122,9 +122,8 @@ def test_the_record_of_a_system(reference):
 def test_the_weights_are_those_that_were_scored(reference):
     data = lk.load(SYSTEM.dataset)
     test = data.test_subset(SYSTEM.test_size)
-    bf16 = reference.record["device"]["precision"] == "bf16"
     net = reference.net.to(memory_format=torch.channels_last)
-    logits = lk.predict(net, test, normalise=(data.mean, data.std), bf16=bf16)
+    logits = lk.predict(net, test, normalise=(data.mean, data.std))
     assert logits.argmax(1).tolist() == reference.record.predictions.tolist()
     state = torch.get_rng_state()
     before = reference.untrained()
