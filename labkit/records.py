@@ -21,6 +21,11 @@ from labkit import files
 from labkit.errors import RecordError
 from labkit.recipe import Recipe, digest_of
 
+__all__ = [
+    "FIELDS", "SCHEMA", "Record", "amend", "by_row", "claim", "code_digests", "decode", "encode",
+    "file_name", "now", "read", "recorded", "run_key", "seal", "versions",
+]  # fmt: skip
+
 SCHEMA = 1
 FIELDS = {
     "schema", "row", "report", "preset", "recipe", "digest", "rows", "test", "best_test",
@@ -31,19 +36,22 @@ FIELDS = {
 
 
 class Record(Mapping[str, Any]):
-    """A read-only view of one record; `record["test"]["top1"]` reads its JSON."""
+    """A read-only view of one record; `record["test"]["top1"]` reads its JSON.
+
+    `path` is the file that it was read from; None for one that was not.
+    """
 
     def __init__(self, values: dict[str, Any], path: Path | None = None) -> None:
-        self.values_, self.path = values, path
+        self._values, self.path = values, path
 
     def __getitem__(self, name: str) -> Any:
-        return self.values_[name]
+        return self._values[name]
 
     def __iter__(self):
-        return iter(self.values_)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self.values_)
+        return len(self._values)
 
     def __repr__(self) -> str:
         score = f"{100 * self['test']['top1']:.2f} % of {self['test']['images']:,} test images"
@@ -51,10 +59,12 @@ class Record(Mapping[str, Any]):
 
     @property
     def recipe(self) -> Recipe:
+        """What the run was trained by."""
         return Recipe.from_json(self["recipe"])
 
     @property
     def synthetic(self) -> bool:
+        """Whether its images are a stand-in's: then it says nothing about a report."""
         return self["data"]["synthetic"]
 
     @property
@@ -83,22 +93,18 @@ def decode(text: str) -> np.ndarray:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
 
 
-def seal(values: dict[str, Any]) -> Record:
+def seal(values: Mapping[str, Any]) -> Record:
     """Complete a record with its schema, time and checksum.
 
     Raises:
         RecordError: a field is missing, unknown, or not finite.
     """
     values = {"schema": SCHEMA, **values, "created": now()}
-    values["checksum"] = _checksum(values)
-    _check(values, "this record")
-    return Record(values)
+    return _verify(values | {"checksum": _checksum(values)})
 
 
 def amend(record: Record, changes: Mapping[str, Any]) -> Record:
     """The same record with other values in some fields: labels of who asks, or a fingerprint."""
-    if all(record[name] == value for name, value in changes.items()):
-        return record
     values = {**record, **changes}
     return Record(values | {"checksum": _checksum(values)}, record.path)
 
@@ -106,7 +112,7 @@ def amend(record: Record, changes: Mapping[str, Any]) -> Record:
 def claim(record: Record, path: Path) -> bool:
     """Write the record under its final name; False where one stands there already."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return files.claim(path, _dump(dict(record)).encode())
+    return files.claim(path, _text(record))
 
 
 def read(path: Path) -> Record:
@@ -117,40 +123,53 @@ def read(path: Path) -> Record:
         RecordError: truncated, edited, or of another schema.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (ValueError, OSError, RecursionError) as error:
         raise RecordError(f"{path} is not a readable record: {error}") from error
-    _check(values, path)
-    return Record(values, Path(path))
+    return _verify(values, path)
 
 
 def recorded(
     report: str | None = None, *, preset: str | None = None, folder: Path | None = None
 ) -> list[Record]:
-    """The committed records, sorted by row, preset and seed."""
+    """The committed records, sorted by row, preset and seed.
+
+    A file is read and verified once a process, and again when its size or time has changed.
+
+    Raises:
+        RecordError: a file is truncated, edited, or of another schema.
+    """
     paths = sorted((folder or files.records_home()).glob("**/*.json"))
-    found = [read(path) for path in paths]
-    chosen = [
+    records = [
         record
-        for record in found
+        for record in map(_unchanged, paths)
         if report in (None, record["report"]) and preset in (None, record["preset"])
     ]
-    return sorted(chosen, key=lambda r: (r["row"], r["preset"], r["recipe"]["seed"]))
+    return sorted(records, key=lambda r: (r["row"], r["preset"], r["recipe"]["seed"]))
+
+
+def _unchanged(path: Path) -> Record:
+    state = path.stat()
+    return _read_once(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _read_once(path: Path, size: int, changed: int) -> Record:
+    return read(path)
 
 
 def file_name(record: Mapping[str, Any]) -> str:
     """Where a record lies below the records folder: report/row-preset-seed-digest.json."""
-    seed = record["recipe"]["seed"]
-    name = f"{record['row']}-{record['preset']}-s{seed}-{record['digest'][:8]}.json"
-    return f"{record['report']}/{name}"
+    seed, digest = record["recipe"]["seed"], record["digest"][:8]
+    return f"{record['report']}/{record['row']}-{record['preset']}-s{seed}-{digest}.json"
 
 
-def by_row(found: Iterable[Record]) -> dict[str, list[Record]]:
+def by_row(records: Iterable[Record]) -> dict[str, list[Record]]:
     """The records of each row, by its id, in the order in which they come."""
     rows: dict[str, list[Record]] = {}
-    for record in found:
+    for record in records:
         rows.setdefault(record["row"], []).append(record)
     return rows
 
@@ -172,8 +191,9 @@ def run_key(recipe: Recipe, data_sha256: str) -> str:
 
 def versions() -> dict[str, str]:
     """Of Python, labkit and the packages that decide numbers."""
+    labkit = next((each.version for each in metadata.distributions(name="labkit")), "checkout")
     packages = {name: metadata.version(name) for name in ("torch", "torchvision", "numpy")}
-    return {"python": platform.python_version(), "labkit": _labkit_version(), **packages}
+    return {"python": platform.python_version(), "labkit": labkit, **packages}
 
 
 def now() -> str:
@@ -181,43 +201,40 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _labkit_version() -> str:
-    try:
-        return metadata.version("labkit")
-    except metadata.PackageNotFoundError:  # run from a checkout
-        return "checkout"
-
-
-def _dump(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+def _text(values: Mapping[str, Any]) -> str:
+    content = dict(values)
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
     content = {name: value for name, value in values.items() if name != "checksum"}
     try:
-        return hashlib.sha256(_dump(content).encode()).hexdigest()
+        return hashlib.sha256(_text(content).encode()).hexdigest()
     except ValueError as error:
         raise RecordError(f"a record holds only finite numbers: {error}") from error
 
 
-def _check(values: Any, name: Any) -> None:
+def _verify(values: Any, path: Path | None = None) -> Record:
+    if trouble := _trouble(values):
+        raise RecordError(f"{path or 'this record'} {trouble}")
+    return Record(values, path)
+
+
+def _trouble(values: Any) -> str:
+    """Why these are not the values of a record, as a predicate; empty where they are."""
     if not isinstance(values, dict):
-        raise RecordError(
-            f"{name} is not a record: it holds {type(values).__name__}, not an object"
-        )
+        return f"is not a record: it holds {type(values).__name__}, not an object"
     if values.get("schema") != SCHEMA:
-        raise RecordError(
-            f"{name} has schema {values.get('schema')!r}; this labkit reads schema {SCHEMA}"
-        )
-    wrong = sorted(FIELDS.symmetric_difference(values))
-    if wrong:
-        raise RecordError(f"{name} has missing or unknown fields: {', '.join(wrong)}")
+        return f"has schema {values.get('schema')!r}; this labkit reads schema {SCHEMA}"
+    if wrong := sorted(FIELDS.symmetric_difference(values)):
+        return f"has missing or unknown fields: {', '.join(wrong)}"
     if values["checksum"] != _checksum(values):
-        raise RecordError(f"{name} was changed after it was written: its checksum does not match")
+        return "was changed after it was written: its checksum does not match"
     try:
         Recipe.from_json(values["recipe"])
     except (TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"{name} holds no recipe of this labkit: {error}") from error
+        return f"holds no recipe of this labkit: {error}"
     # as it was written: a field that a recipe gained since then does not change what was run
     if digest_of(values["recipe"]) != values["digest"]:
-        raise RecordError(f"{name} names digest {values['digest']}, which is not its recipe's")
+        return f"names digest {values['digest']}, which is not its recipe's"
+    return ""

@@ -45,5 +45,10 @@ def forged(row="002-M1", top1=0.4, *, seed=0, epochs=6, classes=10, images=2000,
     return {**record, **changes}
 
 
+def seeds(row, *scores, **changes):
+    """One record a score, each of its own seed."""
+    return [forged(row, score, seed=seed, **changes) for seed, score in enumerate(scores)]
+
+
 SYNTHETIC = {"name": "synthetic_cifar100", "synthetic": True, "complete": False}
 SUBSET = {"name": "cifar100", "synthetic": False, "complete": False}

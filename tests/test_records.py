@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from helpers import TINY, record_values
@@ -52,6 +53,41 @@ def test_damaged_files_are_refused(home, content):
     path.write_bytes(content)
     with pytest.raises(RecordError, match=r"record\.json"):
         records.read(path)
+
+
+def test_a_record_is_read_once_until_its_file_changes(home, monkeypatch):
+    reads, read = [], records.read
+    monkeypatch.setattr(records, "read", lambda path: reads.append(path.name) or read(path))
+
+    def write(name, **changes):
+        (home / name).unlink(missing_ok=True)
+        records.claim(records.seal(record_values(**changes)), home / name)
+
+    def rows():
+        return [record["row"] for record in records.recorded(folder=home)]
+
+    write("a.json", row="002-M1")
+    assert (rows(), rows()) == (["002-M1"], ["002-M1"])
+    write("b.json", row="002-M2")
+    assert rows() == ["002-M1", "002-M2"]
+    assert reads == ["a.json", "b.json"]
+    write("a.json", row="002-M10")
+    assert rows() == ["002-M10", "002-M2"]
+    (home / "b.json").unlink()
+    assert rows() == ["002-M10"]
+    assert reads == ["a.json", "b.json", "a.json"]
+
+
+@pytest.mark.faults(27)
+def test_a_record_that_was_damaged_after_it_was_read_is_refused(home):
+    path = home / "a.json"
+    records.claim(records.seal(record_values()), path)
+    records.recorded(folder=home)
+    text, state = path.read_text(encoding="utf-8"), path.stat()
+    path.write_text(text.replace("0.5", "0.6"), encoding="utf-8")  # of the same size
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    with pytest.raises(RecordError, match=r"a\.json"):
+        records.recorded(folder=home)
 
 
 @pytest.mark.faults(18)

@@ -27,6 +27,8 @@ __all__ = [
     "summary",
 ]
 
+LESSON = "recorded at lesson"
+
 
 def results(found: Iterable[Record], stale: Mapping[str, str], shown: Collection[str] = ()) -> str:
     """The results page's tables: each report against its records, its claims, the records.
@@ -59,15 +61,15 @@ def summary(found: Iterable[Record]) -> str:
         )
         shown = [r for r in report.rows if not r.optional and r.id in {*full, *lesson}]
         titles = {row.id: row.title for row in shown}
-        table = compare.table(titles, lesson, full, compare.published(report=report.id))
-        table = table[table["metric"].str.startswith("test top-1")]
+        printed = compare.published(report=report.id)
+        table = compare.table(titles, lesson, full, printed, ours=LESSON)
+        table = table[table["key"] == "test_top1"]
         # the last epoch's rather than the best one's, what was logged rather than what was typed
-        best, typed = table["metric"] != "test top-1", ~table["source"].str.startswith("log")
-        table = table.assign(best=best, typed=typed).sort_values(["best", "typed"], kind="stable")
-        columns = ["row", "title", "published", "source", "recorded at full", "this run"]
+        table = table.sort_values(["best", "logged"], ascending=[True, False], kind="stable")
+        columns = ["row", "title", "published", "source", "recorded at full", LESSON]
         shown = table.drop_duplicates("row").sort_index()[columns]
         rows += shown.itertuples(index=False)
-    head = ["row", "", "published", "where", "recorded at full", "recorded at lesson"]
+    head = ["row", "", "published", "where", "recorded at full", LESSON]
     return markdown(head, rows)
 
 
@@ -231,9 +233,9 @@ def _report(report: Report, found: list[Record], stale: Mapping[str, str]) -> li
     full = records.by_row(r for r in fresh if r["preset"] == "full")
     lesson = records.by_row(r for r in fresh if r["preset"] == "lesson")
     titles = {row.id: row.title for row in report.rows}
-    table = compare.table(titles, lesson, full, compare.published(report=report.id))
-    table = table.rename(columns={"this run": "recorded at lesson"})
-    table["gap"] = table["gap"].str.replace("(this run)", "(lesson)", regex=False)
+    printed = compare.published(report=report.id)
+    table = compare.table(titles, lesson, full, printed, ours=LESSON)
+    table = table.drop(columns=compare.KEYS)
     table.loc[table["row"].duplicated(), ["row", "title"]] = ""  # said once, above
 
     def verdict(claim: compare.Claim) -> pd.DataFrame:

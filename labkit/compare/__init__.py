@@ -14,8 +14,9 @@ from labkit.compare.claims import (
     ratio,
     within,
 )
-from labkit.compare.judges import SPREAD, Verdict, judge, verdicts
-from labkit.compare.tables import published, table
+from labkit.compare.judges import SPREAD, Verdict, judge
+from labkit.compare.published import published, published_number
+from labkit.compare.tables import KEYS, table, verdicts
 from labkit.compare.values import (
     Agreement,
     Value,
@@ -30,33 +31,9 @@ from labkit.compare.values import (
 )
 
 __all__ = [
-    "SPREAD",
-    "Agreement",
-    "Claim",
-    "Value",
-    "Verdict",
-    "agreement",
-    "answers",
-    "at_budget",
-    "below",
-    "describe",
-    "elapsed",
-    "higher",
-    "judge",
-    "label",
-    "lower",
-    "mean_and_spread",
-    "measure",
-    "measured",
-    "monotone",
-    "no_better",
-    "overlap",
-    "peak_at",
-    "published",
-    "ranking",
-    "ratio",
-    "t_quantile",
-    "table",
-    "verdicts",
+    "KEYS", "SPREAD", "Agreement", "Claim", "Value", "Verdict", "agreement", "answers",
+    "at_budget", "below", "describe", "elapsed", "higher", "judge", "label", "lower",
+    "mean_and_spread", "measure", "measured", "monotone", "no_better", "overlap", "peak_at",
+    "published", "published_number", "ranking", "ratio", "t_quantile", "table", "verdicts",
     "within",
 ]  # fmt: skip

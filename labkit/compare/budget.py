@@ -1,21 +1,21 @@
-"""Equal epochs and equal seconds: what each run had reached by a budget, from its own rows.
+"""Equal epochs and equal seconds: what each run had reached by a budget, from its own history.
 
 A run with a constant learning rate passes, after e epochs, exactly through the state in which a
-run of e epochs ends, so its rows answer for every shorter run. With a schedule that depends on
-the length of the run they do not.
+run of e epochs ends, so its history answers for every shorter run. With a schedule that depends
+on the length of the run it does not.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from labkit.compare.values import Value, mean_and_spread
+from labkit.compare.values import SYNTHETIC, Value, mean_and_spread, synthetic
 
-CUT, ENDED = "the budget", "its own end"
+__all__ = ["at_budget", "elapsed"]
 
 
 def at_budget(
@@ -36,38 +36,47 @@ def at_budget(
     """
     if (epochs is None) == (seconds is None):
         raise ValueError("give exactly one budget: epochs=10 or seconds=600")
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+    seeds: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
-        groups.setdefault(record["row"] or record["recipe"]["model"], []).append(record)
-    lines = {row: _line(group, epochs, seconds, metric) for row, group in groups.items()}
+        seeds.setdefault(record["row"] or record["recipe"]["model"], []).append(record)
+    lines = {row: _line(group, epochs, seconds, metric) for row, group in seeds.items()}
     columns = ["epochs", "seconds", metric, "stopped by"]
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns).rename_axis("row")
 
 
 def elapsed(record: Mapping[str, Any]) -> list[float]:
     """Seconds at the end of each epoch, with what was scored after each."""
-    return list(itertools.accumulate(row["seconds"] for row in record["rows"]))
+    return list(itertools.accumulate(epoch["seconds"] for epoch in record["rows"]))
 
 
-def _line(group, epochs: int | None, seconds: float | None, metric: str) -> list[Any]:
-    done = [_done(record, epochs, seconds) for record in group]
-    cut = any(n < len(record["rows"]) for n, record in zip(done, group, strict=True))
-    reason = CUT if cut else ENDED
-    if not all(done) or any(metric not in record["rows"][0] for record in group):
-        return ["", "", "", reason]
-    ends = [
-        (n, elapsed(r)[n - 1], r["rows"][n - 1][metric]) for n, r in zip(done, group, strict=True)
-    ]
-    marks = "synthetic" if any(record["data"]["synthetic"] for record in group) else ""
+def _line(
+    group: Sequence[Mapping[str, Any]], epochs: int | None, seconds: float | None, metric: str
+) -> list[Value | str]:
+    """Mean epochs, seconds and metric of one row's seeds within the budget, and what ended them."""
+    counts = [_epochs_within(record, epochs, seconds) for record in group]
+    states = [_state(record, n, metric) for record, n in zip(group, counts, strict=True)]
+    whole = all(n == len(record["rows"]) for record, n in zip(group, counts, strict=True))
+    end = "its own end" if whole else "the budget"
+    if None in states:
+        return ["", "", "", end]
+    means = [mean_and_spread(values) for values in zip(*states, strict=True)]
+    marks = ("", "", SYNTHETIC if synthetic(group) else "")
     names = ("epochs", "seconds", metric)
-    return [
-        Value(name, *mean_and_spread(values), len(group), marks if name == metric else "")
-        for name, values in zip(names, zip(*ends, strict=True), strict=True)
-    ] + [reason]
+    values = [
+        Value(name, *mean, len(group), mark)
+        for name, mean, mark in zip(names, means, marks, strict=True)
+    ]
+    return [*values, end]
 
 
-def _done(record: Mapping[str, Any], epochs: int | None, seconds: float | None) -> int:
+def _epochs_within(record: Mapping[str, Any], epochs: int | None, seconds: float | None) -> int:
     """Whole epochs within the budget."""
     if epochs is not None:
         return min(epochs, len(record["rows"]))
     return sum(time <= seconds for time in elapsed(record))
+
+
+def _state(record: Mapping[str, Any], n: int, metric: str) -> tuple[int, float, float] | None:
+    """Epochs, seconds and metric at the end of epoch n; None where the run has none of them."""
+    epoch = record["rows"][n - 1] if n else {}
+    return (n, elapsed(record)[n - 1], epoch[metric]) if metric in epoch else None

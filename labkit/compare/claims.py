@@ -1,4 +1,7 @@
-"""Claims of the reports as data, with a short constructor for each kind."""
+"""Claims of the reports as data, with a short constructor for each kind.
+
+Each constructor makes an id and a text for its claim; `id=` and `text=` replace them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.compare.values import describe, fraction, label
+from labkit.compare.evidence import difference_words, interval_words
+from labkit.compare.values import label
+
+__all__ = [
+    "Claim", "below", "higher", "lower", "monotone", "no_better", "overlap", "peak_at", "ranking",
+    "ratio", "within",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ def higher(
     must be there. Both are percentage points for accuracies, else in the metric's unit.
     """
     numbers = {"points": points, "at_least": at_least}
-    printed = "" if points is None else f" (report: by {gap_words(metric, points)})"
+    printed = "" if points is None else f" (report: by {difference_words(metric, points)})"
     text = f"{a} has a higher {label(metric)} than {b}{printed}"
     return _claim("higher", (a, b), metric, text, numbers, named)
 
@@ -51,9 +60,8 @@ def no_better(
     a: str, b: str, *, metric: str = "test_top1", tolerance: float = 1.5, **named: str
 ) -> Claim:
     """a is not ahead of b by more than `tolerance` (points for accuracies)."""
-    text = (
-        f"{a} has no higher {label(metric)} than {b}, give or take {gap_words(metric, tolerance)}"
-    )
+    room = difference_words(metric, tolerance)
+    text = f"{a} has no higher {label(metric)} than {b}, give or take {room}"
     return _claim("no_better", (a, b), metric, text, {"tolerance": tolerance}, named)
 
 
@@ -70,8 +78,8 @@ def ratio(
     """The metric of a, divided by that of b, lies within the limits; `printed` is the report's."""
     limits = [f"at least {at_least:g}"] if at_least is not None else []
     limits += [f"at most {at_most:g}"] if at_most is not None else []
-    said = "" if printed is None else f" (report: {printed:g})"
-    text = f"{a} takes {' and '.join(limits)} times the {label(metric)} of {b}{said}"
+    source = "" if printed is None else f" (report: {printed:g})"
+    text = f"{a} takes {' and '.join(limits)} times the {label(metric)} of {b}{source}"
     numbers = {"at_least": at_least, "at_most": at_most, "printed": printed}
     return _claim("ratio", (a, b), metric, text, numbers, named)
 
@@ -86,7 +94,11 @@ def ranking(rows: Iterable[str], *, metric: str = "test_top1", **named: str) -> 
 def monotone(
     rows: Iterable[str], direction: str = "falling", *, metric: str = "test_top1", **named: str
 ) -> Claim:
-    """The metric is falling, or rising, from each row to the next."""
+    """The metric is falling, or rising, from each row to the next.
+
+    Raises:
+        ValueError: another direction.
+    """
     if direction not in ("falling", "rising"):
         raise ValueError(f"direction is {direction!r}; it must be falling or rising")
     rows = tuple(rows)
@@ -95,7 +107,11 @@ def monotone(
 
 
 def peak_at(rows: Iterable[str], which: str, *, metric: str = "test_top1", **named: str) -> Claim:
-    """One of the rows has more of the metric than every other."""
+    """One of the rows has more of the metric than every other.
+
+    Raises:
+        ValueError: it is not among the rows.
+    """
     rows = tuple(rows)
     if which not in rows:
         raise ValueError(f"the peak {which!r} is not among the rows {', '.join(rows)}")
@@ -108,7 +124,7 @@ def within(
     row: str, value: float, tolerance: float, *, metric: str = "test_top1", **named: str
 ) -> Claim:
     """The metric of a row is `value`, give or take `tolerance` (both in the metric's unit)."""
-    text = f"{row} reaches a {label(metric)} of {give_or_take(metric, value, tolerance)}"
+    text = f"{row} reaches a {label(metric)} of {interval_words(metric, value, tolerance)}"
     return _claim("within", (row,), metric, text, {"value": value, "tolerance": tolerance}, named)
 
 
@@ -124,24 +140,16 @@ def overlap(a: str, b: str, **named: str) -> Claim:
     return _claim("overlap", (a, b), "test_top1", text, {}, named)
 
 
-def gap_words(metric: str, size: float) -> str:
-    """A difference in words; accuracies are in points already."""
-    if fraction(metric):
-        return f"{size:.3g} points"
-    return describe(metric, size)
-
-
-def give_or_take(metric: str, value: float, tolerance: float) -> str:
-    return f"{describe(metric, value)} ± {gap_words(metric, in_points(metric, tolerance))}"
-
-
-def in_points(metric: str, size: float) -> float:
-    return 100 * size if fraction(metric) else size
-
-
-def _claim(kind, rows, metric, text, numbers, named: dict[str, str]) -> Claim:
-    unknown = sorted(set(named) - {"id", "text"})
-    if unknown:
-        raise TypeError(f"{kind}() takes id= and text= besides its numbers, not {unknown[0]!r}")
+def _claim(
+    kind: str,
+    rows: tuple[str, ...],
+    metric: str,
+    text: str,
+    numbers: Mapping[str, Any],
+    named: Mapping[str, str],
+) -> Claim:
+    """A claim under its own name and text, or under those that its report has `named`."""
+    if others := sorted(set(named) - {"id", "text"}):
+        raise TypeError(f"{kind}() takes id= and text= besides its numbers, not {others[0]!r}")
     name = named.get("id") or f"{kind}: {' '.join(rows)} ({metric})"
-    return Claim(name, named.get("text") or text, kind, tuple(rows), metric, numbers)
+    return Claim(name, named.get("text") or text, kind, rows, metric, numbers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,14 @@ from typing import Any
 import numpy as np
 
 from labkit.records import decode
+
+__all__ = [
+    "EXACT", "LABELS", "RATES", "READERS", "SYNTHETIC", "Agreement", "Rows", "Value", "agreement",
+    "answers", "describe", "fraction", "label", "mean_and_spread", "measure", "measured",
+    "same_images", "synthetic", "t_quantile", "welch",
+]  # fmt: skip
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # the records of each row, by its id
 
 # where each metric stands in a record; anything else is looked up in its details
 READERS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
@@ -64,6 +72,8 @@ LABELS = {
     "multiply_adds": "multiply-adds",
 }
 EXACT = ("parameters", "trainable", "memory_report_unit", "multiply_adds", "epochs")
+RATES = ("seconds_per_epoch", "images_per_second")  # which do not grow with the training
+SYNTHETIC = "synthetic"  # the mark of a number that says nothing about a report
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class Value:
     value: float
     spread: float = 0.0  # sample standard deviation over n records
     n: int = 1
-    mark: str = ""  # such as "synthetic"
+    mark: str = ""  # what a reader must know of the records: synthetic, lesson, subset
 
     def __str__(self) -> str:
         text = describe(self.metric, self.value)
@@ -96,6 +106,7 @@ class Agreement:
 
     @property
     def alike(self) -> float:
+        """The share of images on which both are right or both wrong."""
         return self.both_right + self.both_wrong
 
     @property
@@ -135,6 +146,11 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else 0.0
 
 
+def synthetic(records: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether any of the records was made from a synthetic stand-in."""
+    return any(record["data"]["synthetic"] for record in records)
+
+
 def answers(record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The true and the predicted class of every test image of a record, uint8 [N] each."""
     return decode(record["labels"]), decode(record["predictions"])
@@ -146,15 +162,13 @@ def agreement(a: Mapping[str, Any], b: Mapping[str, Any]) -> Agreement:
     Raises:
         ValueError: the records were scored on different test images.
     """
-    labels, said_a = answers(a)
-    other, said_b = answers(b)
-    if not same_images(a, b):
+    (labels, guesses_a), (others, guesses_b) = answers(a), answers(b)
+    if not np.array_equal(labels, others):
         raise ValueError(
             f"records {a['row']} and {b['row']} were scored on different test images"
-            f" ({len(labels):,} and {len(other):,}); compare records of one preset"
-            " and data set"
+            f" ({len(labels):,} and {len(others):,}); compare records of one preset and data set"
         )
-    right_a, right_b = said_a == labels, said_b == labels
+    right_a, right_b = guesses_a == labels, guesses_b == labels
     shares = (right_a & right_b, right_a & ~right_b, ~right_a & right_b, ~right_a & ~right_b)
     return Agreement(*(float(share.mean()) for share in shares), images=len(labels))
 
@@ -192,8 +206,7 @@ def t_quantile(freedom: float, level: float = 0.95) -> float:
 def describe(metric: str, value: float) -> str:
     """A value with its unit, as a table shows it: 61.2 %, 2.48, 7 h 56 min, 15,795,556."""
     if fraction(metric):
-        text = f"{100 * value:.2f}"
-        return f"{text.removesuffix('0')} %"  # two decimals only where both say something
+        return f"{100 * value:.2f}".removesuffix("0") + " %"
     if metric == "seconds":
         return _duration(value)
     return _number(metric, value)
@@ -205,6 +218,7 @@ def label(metric: str) -> str:
 
 
 def fraction(metric: str) -> bool:
+    """Whether a metric is an accuracy: its values are fractions, its differences in points."""
     return metric.endswith(("top1", "top3", "top5"))
 
 

@@ -22,6 +22,8 @@ from labkit.recipe import Hierarchy, Recipe
 from labkit.reports.own import own
 from labkit.reports.rows import Report, Row
 
+__all__ = ["RACES", "REPORT"]
+
 R18, R34, PRE = "resnet18_cifar", "resnet34_cifar", "preresnet44"
 NAMES = {R34: "ResNet-34", R18: "ResNet-18", PRE: "PreResNet-44"}
 FLAT = Recipe(
@@ -30,53 +32,55 @@ FLAT = Recipe(
 SMOKE = {"epochs": 1, "train_size": 30, "test_size": 40}
 LESSON_EPOCHS = 5  # of each model
 LESSON = {"epochs": LESSON_EPOCHS, "train_size": 3000, "test_size": 2000}
-HOMEWORK = {"lesson": LESSON, "long": True}
+LONG = {"lesson": LESSON, "long": True}
 COUNTS = {"three": 3, "four": 4}
 RACES = {"000-T70": (70, 12), "000-T75": (75, 30)}  # the accuracy aimed at, in %, and the epochs
+TOTAL = "control: as many epochs as the system has in all, so twice the images"
+SEEN = "control: as many images as the system shows its models"
+EQUAL = "control: four groups with as many epochs a model as three"
 
 
-def system(
+def _system(
     id: str, groups: str, fine: str, epochs: int, *, router: str = R18, misrouted: str = "once",
     change: str = "", **more: Any,
 ) -> Row:  # fmt: skip
     """A row of one router and a fine model for each group, all trained for `epochs` epochs."""
     hierarchy = Hierarchy(groups=groups, model=fine, misrouted=misrouted)
-    return Row(
-        id=id,
-        title=f"{NAMES[router]} router, {COUNTS[groups]} x {NAMES[fine]}{change}",
-        full=FLAT.replace(model=router, epochs=epochs, hierarchy=hierarchy),
-        smoke=SMOKE,
-        **more,
-    )
+    full = FLAT.replace(model=router, epochs=epochs, hierarchy=hierarchy)
+    title = f"{NAMES[router]} router, {COUNTS[groups]} x {NAMES[fine]}{change}"
+    return Row(id=id, title=title, full=full, smoke=SMOKE, **more)
 
 
-def flat(id: str, model: str, epochs: int, *, lesson: bool = False, note: str) -> Row:
-    """A control: one network for all hundred classes."""
-    return Row(
-        id=id,
-        title=f"one {NAMES[model]}, {epochs} epochs",
-        full=FLAT.replace(model=model, epochs=epochs),
-        lesson={**LESSON, "epochs": epochs // 30 * LESSON_EPOCHS} if lesson else None,
-        smoke=SMOKE,
-        optional=True,
-        note=note,
-    )
-
-
-def competition() -> Row:
+def _competition() -> Row:
     """D1 trains its router for 35 epochs and its fine models for 40."""
-    note = "the text's competition run"
-    row = system("000-D1", "three", PRE, 35, router=R34, note=note, long=True)
+    row = _system("000-D1", "three", PRE, 35, router=R34, note="the text's competition run")
+    longer = replace(row.full.hierarchy, epochs=40)
     alike = {"hierarchy": row.full.hierarchy}
-    return replace(
-        row,
-        full=row.full.replace(hierarchy=replace(row.full.hierarchy, epochs=40)),
-        lesson=LESSON | alike,
-        smoke=SMOKE | alike,
-    )
+    return replace(row, full=row.full.replace(hierarchy=longer),
+                   lesson=LESSON | alike, long=True, smoke=SMOKE | alike)  # fmt: skip
 
 
-def with_large_stem(row: Row) -> Row:
+def _equal(id: str, fine: str) -> Row:
+    """A control: four groups, each model trained for 30 epochs as with three."""
+    return _system(id, "four", fine, 30, change=", 30 epochs each", optional=True, note=EQUAL)
+
+
+def _flat(id: str, model: str, epochs: int, note: str, *, lesson: bool = False) -> Row:
+    """A control: one network for all hundred classes."""
+    short = {**LESSON, "epochs": epochs // 30 * LESSON_EPOCHS} if lesson else None
+    return Row(id=id, title=f"one {NAMES[model]}, {epochs} epochs", lesson=short, smoke=SMOKE,
+               full=FLAT.replace(model=model, epochs=epochs),
+               optional=True, note=note)  # fmt: skip
+
+
+def _race(id: str, percent: int, epochs: int) -> Row:
+    """One ResNet-18 on our own recipe, cut short."""
+    return own("000", f"one ResNet-18, {epochs} epochs, for the time to {percent} %", id=id,
+               anchor=f"published times to {percent} % on one GPU",
+               dataset="cifar100", model=R18, epochs=epochs, smoke=SMOKE)  # fmt: skip
+
+
+def _with_large_stem(row: Row) -> Row:
     """The same row with torchvision's stem of stride 4 in every ResNet."""
 
     def stem(name: str) -> str:
@@ -88,126 +92,83 @@ def with_large_stem(row: Row) -> Row:
     full, smoke = row.full, dict(row.smoke)
     if "hierarchy" in smoke:
         smoke["hierarchy"] = change(smoke["hierarchy"])
-    return replace(
-        row,
-        id=f"{row.id}T",
-        title=f"{row.title}, torchvision's stem",
-        full=full.replace(model=stem(full.model), hierarchy=change(full.hierarchy)),
-        lesson=None,
-        long=False,
-        smoke=smoke,
-        optional=True,
-        note="the report does not say which stem it used",
-    )
+    full = full.replace(model=stem(full.model), hierarchy=change(full.hierarchy))
+    return replace(row, id=f"{row.id}T", title=f"{row.title}, torchvision's stem", full=full,
+                   lesson=None, long=False, smoke=smoke, optional=True,
+                   note="the report does not say which stem it used")  # fmt: skip
 
 
 PRINTED = (
-    system("000-A1", "three", R34, 30, **HOMEWORK),
-    system("000-A2", "three", R18, 30, lesson=LESSON),
-    system("000-A3", "three", PRE, 30, lesson=LESSON),
-    system("000-B1", "four", R34, 24, **HOMEWORK),
-    system("000-B2", "four", R18, 24, **HOMEWORK),
-    system("000-B3", "four", PRE, 24, lesson=LESSON),
-    system(
-        "000-C1",
-        "four",
-        R18,
-        17,
-        lesson={**LESSON, "epochs": 4},
-        long=True,
-        note="trained on a CPU, 85 epochs in all",
-    ),
-    competition(),
-)
-TOTAL = "control: as many epochs as the system has in all, so twice the images"
-SEEN = "control: as many images as the system shows its models"
-EQUAL = {
-    "change": ", 30 epochs each",
-    "optional": True,
-    "note": "control: four groups with as many epochs a model as three",
-}
+    _system("000-A1", "three", R34, 30, **LONG),
+    _system("000-A2", "three", R18, 30, lesson=LESSON),
+    _system("000-A3", "three", PRE, 30, lesson=LESSON),
+    _system("000-B1", "four", R34, 24, **LONG),
+    _system("000-B2", "four", R18, 24, **LONG),
+    _system("000-B3", "four", PRE, 24, lesson=LESSON),
+    _system("000-C1", "four", R18, 17, lesson={**LESSON, "epochs": 4}, long=True,
+           note="trained on a CPU, 85 epochs in all"),
+    _competition(),
+)  # fmt: skip
 CONTROLS = (
-    flat("000-F1", R34, 120, note=TOTAL),
-    flat("000-F2", R18, 120, note=TOTAL),
-    flat("000-F3", PRE, 120, lesson=True, note=TOTAL),
-    flat("000-G1", R34, 60, note=SEEN),
-    flat("000-G2", R18, 60, lesson=True, note=SEEN),
-    flat("000-G3", PRE, 60, lesson=True, note=SEEN),
-    system("000-E1", "four", R34, 30, **EQUAL),
-    system("000-E2", "four", R18, 30, **EQUAL),
-    system("000-E3", "four", PRE, 30, **EQUAL),
-    system(
-        "000-M1", "three", PRE, 30, misrouted="epoch", optional=True,
-        change=", random labels redrawn",
-        note="A3 with new random labels in every epoch",
-    ),
-    system(
-        "000-M2", "three", PRE, 30, misrouted="drop", lesson=LESSON, optional=True,
-        change=", misrouted dropped",
-        note="A3 without its misrouted training images",
-    ),
-    own(
-        "000", "one ResNet-18, 200 epochs",
+    _flat("000-F1", R34, 120, TOTAL),
+    _flat("000-F2", R18, 120, TOTAL),
+    _flat("000-F3", PRE, 120, TOTAL, lesson=True),
+    _flat("000-G1", R34, 60, SEEN),
+    _flat("000-G2", R18, 60, SEEN, lesson=True),
+    _flat("000-G3", PRE, 60, SEEN, lesson=True),
+    _equal("000-E1", R34),
+    _equal("000-E2", R18),
+    _equal("000-E3", PRE),
+    _system("000-M1", "three", PRE, 30, misrouted="epoch", change=", random labels redrawn",
+           optional=True, note="A3 with new random labels in every epoch"),
+    _system("000-M2", "three", PRE, 30, misrouted="drop", change=", misrouted dropped",
+           lesson=LESSON, optional=True, note="A3 without its misrouted training images"),
+    own("000", "one ResNet-18, 200 epochs",
         anchor="the same net with cutout in DeVries and Taylor's own repository",
         dataset="cifar100", model=R18, epochs=200, augment="crop_flip_cutout8",
-        lesson={**LESSON, "epochs": 2 * LESSON_EPOCHS}, smoke=SMOKE,
-    ),
-    *(
-        own(
-            "000", f"one ResNet-18, {epochs} epochs, for the time to {percent} %",
-            id=id, anchor=f"published times to {percent} % on one GPU",
-            dataset="cifar100", model=R18, epochs=epochs, smoke=SMOKE,
-        )
-        for id, (percent, epochs) in RACES.items()
-    ),
+        lesson={**LESSON, "epochs": 2 * LESSON_EPOCHS}, smoke=SMOKE),
+    *(_race(id, *aim) for id, aim in RACES.items()),
 )  # fmt: skip
 
 MEMORY, TOP3 = "memory_report_unit", "test_top3"
+CLAIMS = (
+    higher("000-A3", "000-A1", points=4.05),
+    higher("000-A3", "000-A2", points=4.10),
+    higher("000-B3", "000-B1", points=2.63),
+    higher("000-B3", "000-B2", points=1.44),
+    ratio("000-A3", "000-A1", metric=MEMORY, at_most=0.2, printed=round(51 / 293, 3)),
+    ratio("000-A3", "000-A2", metric=MEMORY, at_most=0.34, printed=round(51 / 175, 3)),
+    ratio("000-B3", "000-B1", metric=MEMORY, at_most=0.2, printed=round(54 / 376, 3)),
+    ratio("000-B3", "000-B2", metric=MEMORY, at_most=0.34, printed=round(54 / 218, 3)),
+    no_better("000-A1", "000-A2"),
+    no_better("000-B1", "000-B2"),
+    higher("000-A1", "000-B1", points=1.02),
+    higher("000-A3", "000-B3", points=2.44),
+    higher("000-B2", "000-A2", points=0.22, id="the exception: 000-B2 000-A2 (test_top1)"),
+    higher("000-B2", "000-A2", metric=TOP3, points=3.64),
+    higher("000-A3", "000-M2",
+           text="random labels for misrouted images (000-A3) are better than dropping them"
+           " (000-M2)"),
+    within("000-D1", 0.83, 0.02, metric="coarse_top1"),
+    below("000-D1", "test_top1", "coarse_top1"),
+    ratio("000-A3", "000-A1", metric="seconds", at_least=0.8, at_most=1.25,
+          printed=round(39 / 37, 2)),
+    higher("000-A2", "000-G2",
+           text="a system (000-A2) is better than one ResNet-18 that sees as many images"
+           " (000-G2)"),
+    higher("000-A3", "000-G3",
+           text="a system (000-A3) is better than one PreResNet-44 that sees as many images"
+           " (000-G3)"),
+    higher("000-Z", "000-A3",
+           text="one ResNet-18 on a usual recipe of today (000-Z) is better than the best system"
+           " in the table (000-A3)"),
+)  # fmt: skip
+
 REPORT = Report(
     id="000",
     name="hierarchical_cifar100",
     title="Coarse-to-fine classification of CIFAR-100",
     notebook="01_hierarchical_cifar100",
-    rows=(*PRINTED, *map(with_large_stem, PRINTED), *CONTROLS),
-    claims=(
-        higher("000-A3", "000-A1", points=4.05),
-        higher("000-A3", "000-A2", points=4.10),
-        higher("000-B3", "000-B1", points=2.63),
-        higher("000-B3", "000-B2", points=1.44),
-        ratio("000-A3", "000-A1", metric=MEMORY, at_most=0.2, printed=round(51 / 293, 3)),
-        ratio("000-A3", "000-A2", metric=MEMORY, at_most=0.34, printed=round(51 / 175, 3)),
-        ratio("000-B3", "000-B1", metric=MEMORY, at_most=0.2, printed=round(54 / 376, 3)),
-        ratio("000-B3", "000-B2", metric=MEMORY, at_most=0.34, printed=round(54 / 218, 3)),
-        no_better("000-A1", "000-A2"),
-        no_better("000-B1", "000-B2"),
-        higher("000-A1", "000-B1", points=1.02),
-        higher("000-A3", "000-B3", points=2.44),
-        higher("000-B2", "000-A2", points=0.22, id="the exception: 000-B2 000-A2 (test_top1)"),
-        higher("000-B2", "000-A2", metric=TOP3, points=3.64),
-        higher(
-            "000-A3", "000-M2",
-            text="random labels for misrouted images (000-A3) are better than dropping them"
-            " (000-M2)",
-        ),
-        within("000-D1", 0.83, 0.02, metric="coarse_top1"),
-        below("000-D1", "test_top1", "coarse_top1"),
-        ratio(
-            "000-A3", "000-A1", metric="seconds", at_least=0.8, at_most=1.25,
-            printed=round(39 / 37, 2),
-        ),
-        higher(
-            "000-A2", "000-G2",
-            text="a system (000-A2) is better than one ResNet-18 that sees as many images (000-G2)",
-        ),
-        higher(
-            "000-A3", "000-G3",
-            text="a system (000-A3) is better than one PreResNet-44 that sees as many images"
-            " (000-G3)",
-        ),
-        higher(
-            "000-Z", "000-A3",
-            text="one ResNet-18 on a usual recipe of today (000-Z) is better than the best system"
-            " in the table (000-A3)",
-        ),
-    ),
-)  # fmt: skip
+    rows=(*PRINTED, *map(_with_large_stem, PRINTED), *CONTROLS),
+    claims=CLAIMS,
+)

@@ -19,130 +19,89 @@ from labkit.recipe import Recipe
 from labkit.reports.own import own
 from labkit.reports.rows import Report, Row
 
+__all__ = ["REPORT"]
+
 SMALL = Recipe(
-    dataset="cifar100",
-    model="mnist_net",
-    epochs=15,
-    batch=256,
-    optimizer="adam",
-    optimizer_options={"eps": 1e-7},
-    lr=1e-3,
-    normalise="unit",
-    validation=10_000,
-)
+    dataset="cifar100", model="mnist_net", epochs=15, batch=256, lr=1e-3, optimizer="adam",
+    optimizer_options={"eps": 1e-7}, normalise="unit", validation=10_000,
+)  # fmt: skip
 MBN = SMALL.replace(
-    model="mbn",
-    optimizer="rmsprop",
-    optimizer_options={"alpha": 0.9, "eps": 1e-7},
-    lr=1e-4,
+    model="mbn", lr=1e-4, optimizer="rmsprop", optimizer_options={"alpha": 0.9, "eps": 1e-7},
     augment="rotate20_flip",
-)
+)  # fmt: skip
 SOURCE = MBN.replace(batch=64)
 BARE = SOURCE.replace(batch=400, epochs=400, augment="none")
 ADAM = {"optimizer": SMALL.optimizer, "optimizer_options": SMALL.optimizer_options}
-# row, what is new, its recipe
-STEPS = (
-    ("002-S1", "three convolutions", BARE.replace(model="cnn_simple")),
-    ("002-S2", "three convolutions, Adam", BARE.replace(model="cnn_simple", **ADAM)),
-    ("002-S3", "wider", BARE.replace(model="cnn_wider")),
-    ("002-S4", "four convolutions in pairs", BARE.replace(model="cnn_deeper")),
-    ("002-S5", "three convolutions, augmentation", SOURCE.replace(model="cnn_simple", epochs=64)),
-    ("002-S6", "wider pairs, dropout", SOURCE.replace(model="cnn_dropout", epochs=64)),
-    ("002-S7", "wider still, one BN", SOURCE.replace(model="cnn_bn1", epochs=112)),
-    ("002-S8", "three pairs, BN everywhere", SOURCE.replace(model="cnn_bn3", epochs=56)),
-    ("002-S9", "MBN", SOURCE.replace(epochs=56)),
-)
-THIN = {"thinner": 4}
+
 LESSON = {"epochs": 10}
 LARGE = {"epochs": 4, "train_size": 10_000, "validation": 2000, "test_size": 2000}  # for MBN
 SMOKE = {"epochs": 3, "train_size": 4000, "validation": 500, "test_size": 500}
 TINY = {"epochs": 1, "train_size": 100, "test_size": 100}
+
+PRINTED = (
+    Row(id="002-M1", title="MNIST net", full=SMALL, lesson=LESSON, smoke=SMOKE),
+    Row(id="002-M2", title="MBN, eight convolutions with batch normalisation", full=MBN,
+        lesson=LARGE, long=True, smoke={"train_size": 200, "validation": 100, "test_size": 500},
+        note="too dear for a class hour on a CPU, where 002-T2 stands in for it"),
+)  # fmt: skip
+CONTROLS = (
+    Row(id="002-T2", title="MBN at a quarter of its width, on the MNIST net's recipe",
+        full=SMALL.replace(model="mbn", options={"thinner": 4}),
+        lesson=LESSON, smoke=SMOKE | {"train_size": 1000}, optional=True,
+        note="ours: the same depth at a sixteenth of the cost, and one recipe for both nets"),
+    Row(id="002-C1", title="MNIST net on MBN's own recipe", full=MBN.replace(model="mnist_net"),
+        lesson=LESSON, smoke=SMOKE, optional=True,
+        note="control: the same optimizer and augmentation for both models"),
+    Row(id="002-V1", title="MNIST net on all training images", full=SMALL.replace(validation=0),
+        smoke=TINY, optional=True,
+        note="control: nothing held out, as the report may have had it"),
+)  # fmt: skip
+# what is new in each step, and its recipe
+STEPS = (
+    ("three convolutions", BARE.replace(model="cnn_simple")),
+    ("three convolutions, Adam", BARE.replace(model="cnn_simple", **ADAM)),
+    ("wider", BARE.replace(model="cnn_wider")),
+    ("four convolutions in pairs", BARE.replace(model="cnn_deeper")),
+    ("three convolutions, augmentation", SOURCE.replace(model="cnn_simple", epochs=64)),
+    ("wider pairs, dropout", SOURCE.replace(model="cnn_dropout", epochs=64)),
+    ("wider still, one BN", SOURCE.replace(model="cnn_bn1", epochs=112)),
+    ("three pairs, BN everywhere", SOURCE.replace(model="cnn_bn3", epochs=56)),
+    ("MBN", SOURCE.replace(epochs=56)),
+)
+OWN = own("002", "MBN, 200 epochs", anchor="VGG-13 with BN, the nearest plain stack",
+          dataset="cifar100", model="mbn", epochs=200, smoke=TINY)  # fmt: skip
+
+
+def _step(number: int, change: str, recipe: Recipe) -> Row:
+    """One of the nine steps of the source."""
+    return Row(id=f"002-S{number}", title=f"the source's step {number}: {change}", full=recipe,
+               smoke=TINY, optional=True,
+               note="of the source that the report builds on, at its own budget")  # fmt: skip
+
+
+CLAIMS = (
+    higher("002-M2", "002-M1", points=22.9),
+    lower("002-M2", "002-M1", metric="test_loss"),
+    higher("002-T2", "002-M1", text="on one recipe, MBN leads even at a quarter of its width"),
+    ratio("002-M2", "002-M1", metric="seconds", at_least=8, printed=16),
+    ratio("002-M2", "002-M1", metric="parameters", at_least=9, at_most=10, printed=9.6),
+    overlap("002-M1", "002-M2"),
+    overlap("002-M1", "002-T2"),
+    ranking(("002-S9", "002-S8", "002-S7", "002-S6", "002-S1"),
+            text="the source: MBN is best, and each step towards it gains (002-S1, then S6 to"
+            " S9)"),
+    higher("002-S1", "002-S4",
+           text="the source: without dropout, the deeper net (002-S4) is worse than the small one"
+           " (002-S1)"),
+    higher("002-Z", "002-S9",
+           text="MBN is better on a usual recipe of today (002-Z) than on its source's (002-S9)"),
+)  # fmt: skip
 
 REPORT = Report(
     id="002",
     name="keras_vs_mbn",
     title="Keras's small MNIST net against MBN",
     notebook="03_keras_vs_mbn",
-    rows=(
-        Row(id="002-M1", title="MNIST net", full=SMALL, lesson=LESSON, smoke=SMOKE),
-        Row(
-            id="002-M2",
-            title="MBN, eight convolutions with batch normalisation",
-            full=MBN,
-            lesson=LARGE,
-            long=True,
-            smoke={"train_size": 200, "validation": 100, "test_size": 500},
-            note="too dear for a class hour on a CPU, where 002-T2 stands in for it",
-        ),
-        Row(
-            id="002-T2",
-            title="MBN at a quarter of its width, on the MNIST net's recipe",
-            full=SMALL.replace(model="mbn", options=THIN),
-            lesson=LESSON,
-            smoke=SMOKE | {"train_size": 1000},
-            optional=True,
-            note="ours: the same depth at a sixteenth of the cost, and one recipe for both nets",
-        ),
-        Row(
-            id="002-C1",
-            title="MNIST net on MBN's own recipe",
-            full=MBN.replace(model="mnist_net"),
-            lesson=LESSON,
-            smoke=SMOKE,
-            optional=True,
-            note="control: the same optimizer and augmentation for both models",
-        ),
-        Row(
-            id="002-V1",
-            title="MNIST net on all training images",
-            full=SMALL.replace(validation=0),
-            smoke=TINY,
-            optional=True,
-            note="control: nothing held out, as the report may have had it",
-        ),
-        *(
-            Row(
-                id=row,
-                title=f"the source's step {row[-1]}: {what}",
-                full=recipe,
-                smoke=TINY,
-                optional=True,
-                note="of the source that the report builds on, at its own budget",
-            )
-            for row, what, recipe in STEPS
-        ),
-        own(
-            "002",
-            "MBN, 200 epochs",
-            anchor="VGG-13 with BN, the nearest plain stack",
-            dataset="cifar100",
-            model="mbn",
-            epochs=200,
-            smoke=TINY,
-        ),
-    ),
-    claims=(
-        higher("002-M2", "002-M1", points=22.9),
-        lower("002-M2", "002-M1", metric="test_loss"),
-        higher("002-T2", "002-M1", text="on one recipe, MBN leads even at a quarter of its width"),
-        ratio("002-M2", "002-M1", metric="seconds", at_least=8, printed=16),
-        ratio("002-M2", "002-M1", metric="parameters", at_least=9, at_most=10, printed=9.6),
-        overlap("002-M1", "002-M2"),
-        overlap("002-M1", "002-T2"),
-        ranking(
-            ("002-S9", "002-S8", "002-S7", "002-S6", "002-S1"),
-            text="the source: MBN is best, and each step towards it gains (002-S1, then S6 to S9)",
-        ),
-        higher(
-            "002-S1",
-            "002-S4",
-            text="the source: without dropout, the deeper net (002-S4) is worse than the small one"
-            " (002-S1)",
-        ),
-        higher(
-            "002-Z",
-            "002-S9",
-            text="MBN is better on a usual recipe of today (002-Z) than on its source's (002-S9)",
-        ),
-    ),
+    rows=(*PRINTED, *CONTROLS, *(_step(n, *step) for n, step in enumerate(STEPS, 1)), OWN),
+    claims=CLAIMS,
 )

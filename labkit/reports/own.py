@@ -16,36 +16,30 @@ from typing import Any
 from labkit.recipe import Recipe
 from labkit.reports.rows import Row
 
+__all__ = ["OWN", "own"]
+
 OWN = {
-    "batch": 128,
+    "batch": 128, "lr": 0.1, "schedule": "cosine", "warmup": 0.05, "label_smoothing": 0.1,
     "optimizer": "sgd",
     "optimizer_options": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
-    "lr": 0.1,
-    "schedule": "cosine",
-    "warmup": 0.05,
-    "augment": "crop_flip",
-    "normalise": "standard",
-    "label_smoothing": 0.1,
-}
+    "augment": "crop_flip", "normalise": "standard",
+}  # fmt: skip
 
 
 def own(
-    report: str,
-    what: str,
-    *,
-    anchor: str,
-    smoke: Mapping[str, Any],
-    lesson: Mapping[str, Any] | None = None,
-    id: str = "",
-    **recipe: Any,
-) -> Row:
+    report: str, title: str, *, anchor: str, smoke: Mapping[str, Any],
+    lesson: Mapping[str, Any] | None = None, id: str = "", **recipe: Any,
+) -> Row:  # fmt: skip
     """The row of a report: OWN, with what `recipe` adds to it or puts in its place.
 
-    `anchor` says which published result the row is held against; published.csv has its number.
+    Args:
+        title: what the recipe trains, in the words of a title.
+        anchor: which published result the row is held against; published.csv has its number.
+        id: the row's own, where the report has more than one such row.
     """
     return Row(
         id=id or f"{report}-Z",
-        title=f"labkit's own recipe: {what}",
+        title=f"labkit's own recipe: {title}",
         full=Recipe(**{**OWN, **recipe}),
         lesson=lesson,
         smoke=smoke,

@@ -14,26 +14,20 @@ they compare with 004-N50000 and not with the 250 epochs of 004-M1.
 
 from __future__ import annotations
 
-from labkit.compare import Claim, below, higher, monotone, published, ratio, within
+from typing import Any
+
+from labkit.compare import Claim, below, higher, monotone, published_number, ratio, within
 from labkit.recipe import Recipe
 from labkit.reports.own import own
 from labkit.reports.rows import Report, Row
 
+__all__ = ["REPORT"]
+
 MAIN = Recipe(
-    dataset="cifar10",
-    model="residual_attention",
-    epochs=250,
-    batch=64,
-    optimizer="adam",
-    optimizer_options={"eps": 1e-7},
-    lr=1e-3,
-    schedule="cosine",
-    warmup=0.1,
-    augment="flip_shift_cutout",
-    normalise="unit",
-    drop_last=True,
-    score_train=True,
-)
+    dataset="cifar10", model="residual_attention", epochs=250, batch=64, lr=1e-3,
+    optimizer="adam", optimizer_options={"eps": 1e-7}, schedule="cosine", warmup=0.1,
+    augment="flip_shift_cutout", normalise="unit", drop_last=True, score_train=True,
+)  # fmt: skip
 WATCHED = MAIN.replace(watch_test=True)
 SHORT = MAIN.replace(epochs=100)
 SIZES = (25_000, 12_500, 6250, 3120, 1560)
@@ -50,155 +44,105 @@ def _smoke(images: int) -> dict[str, int]:
 
 
 def _ablation(images: int) -> Row:
-    return Row(
-        id=f"004-N{images}",
-        title=f"{images:,} training images, 100 epochs",
-        full=SHORT.replace(train_size=images),
-        lesson=LESSON | {"train_size": images} | DEAREST.get(images, {}),
-        long=images > 6250,
-        smoke=_smoke(images),
-    )
+    """A column of Table 1."""
+    return Row(id=f"004-N{images}", title=f"{images:,} training images, 100 epochs",
+               full=SHORT.replace(train_size=images),
+               lesson=LESSON | {"train_size": images} | DEAREST.get(images, {}),
+               long=images > 6250, smoke=_smoke(images))  # fmt: skip
 
 
-def _printed(row: str, kind: str, selection: str = "last", metric: str = "test_top1") -> float:
-    """One number of published.csv: of the report ("report") or of its author's log ("log")."""
-    table = published(row).query("kind == @kind and metric == @metric and selection == @selection")
-    return float(table["value"].iloc[0])
+def _control(name: str, title: str, note: str, **changes: Any) -> Row:
+    """A row that changes one thing of 004-N50000."""
+    return Row(id=f"004-{name}", title=title, full=SHORT.replace(**changes),
+               smoke=_smoke(25_000), optional=True,
+               note=f"control of 004-N50000{note}")  # fmt: skip
 
 
-def _column(images: int, kind: str) -> Claim:
+def _column(images: int, kind: str, which: str, where: str) -> Claim:
     """A column of Table 1, by its printed or by its logged test accuracy."""
     row = f"004-N{images}"
-    value = _printed(row, kind)
-    where = {"report": "Table 1 prints", "log": "the author's log has"}[kind]
+    value = published_number(row, kind=kind)
     text = f"{row}: a test top-1 of {100 * value:.2f} %, as {where}, give or take 2 points"
-    which = {"report": "as printed", "log": "as logged"}[kind]
     return within(row, value, 0.02, id=f"{images:,} images, {which}", text=text)
 
 
 FALL = tuple(f"004-N{images}" for images in SIZES)
+
+ROWS = (
+    Row(id="004-M1", title="residual attention network, 250 epochs", full=WATCHED,
+        lesson=LESSON_M1, smoke=_smoke(50_000)),
+    Row(id="004-M4", title="four times the channels",
+        full=WATCHED.replace(model="residual_attention_4x"),
+        lesson=LESSON_M1, long=True, smoke={"train_size": 80, "test_size": 40},
+        note="the report does not state the epochs"),
+    Row(id="004-M2", title="twice the channels, 100 epochs",
+        full=WATCHED.replace(model="residual_attention_2x", epochs=100, batch=128),
+        smoke={"train_size": 140, "test_size": 60}, optional=True,
+        note="only in the author's notebook"),
+    *map(_ablation, SIZES),
+    Row(id="004-N50000", title="all 50,000 training images, 100 epochs", full=SHORT,
+        smoke=_smoke(50_000), optional=True,
+        note="control: makes the columns of Table 1 comparable"),
+    _control("C1", "without attention", ": the trunk alone", options={"attention": False}),
+    _control("C2", "without cutout", "", augment="flip_shift"),
+    Row(id="004-C3", title="1,560 images, as many updates as 6,250 images get",
+        full=SHORT.replace(train_size=1560, epochs=404),
+        lesson=LESSON | {"train_size": 1560, "epochs": 81},
+        smoke=_smoke(1560) | {"epochs": 4}, optional=True,
+        note="control of 004-N1560 and 004-N6250: fewer images without fewer updates"),
+    _control("C4", "constant learning rate, no warm-up", "", schedule="constant", warmup=0.0),
+    own("004", "the same network, 250 epochs", anchor="004-M1, as printed and as logged",
+        dataset="cifar10", model=MAIN.model, epochs=MAIN.epochs, augment="crop_flip_cutout16",
+        smoke=_smoke(25_000)),
+)  # fmt: skip
+
+CLAIMS = (
+    within("004-M1", published_number("004-M1", "parameters", selection=""), 0, metric="parameters",
+           id="size", text="004-M1 has exactly the parameters that the report prints"),
+    within("004-M1", published_number("004-M1", selection="best"), 0.01, metric="best_test_top1",
+           id="best epoch"),
+    within("004-M1", published_number("004-M1", kind="log"), 0.01, id="last epoch"),
+    within("004-M1", published_number("004-M1", "train_clean_top1"), 0.01,
+           metric="train_clean_top1", id="learnt by heart"),
+    within("004-M4", published_number("004-M4", selection="best"), 0.01, metric="best_test_top1",
+           id="four times the channels"),
+    higher("004-M4", "004-M1", metric="best_test_top1", points=2.55, id="wider is better"),
+    ratio("004-M4", "004-M1", metric="parameters", at_least=18, at_most=18.5, printed=18,
+          id="what wider costs"),
+    below("004-M1", "train_top1", "test_top1", id="training below test",
+          text="004-M1: measured on augmented batches with dropout, the training top-1 is"
+          " below the test top-1"),
+    higher("004-M1", "004-N50000", points=3, id="the last 150 epochs",
+           text="250 epochs (004-M1) end higher than 100 (004-N50000); the report reads 3"
+           " points from within its one long run"),
+    monotone(("004-N50000", *FALL), id="fewer images",
+             text="with every halving of the training images the test top-1 falls"),
+    below("004-N1560", "test_top1", "train_clean_top1", id="overfitting",
+          text="004-N1560: the test top-1 is below the clean training top-1"),
+    below("004-N1560", "train_clean_top1", "test_top1", id="1,560 images, the last column",
+          text="004-N1560: the clean training top-1 is below the test top-1, as Table 1"
+          " prints it"),
+    *(_column(images, "report", "as printed", "Table 1 prints") for images in SIZES),
+    *(_column(images, "log", "as logged", "the author's log has") for images in SIZES),
+    higher("004-N6250", "004-C3", id="images, not updates",
+           text="at equal updates, 6,250 images (004-N6250) still beat 1,560 (004-C3)"),
+    higher("004-N50000", "004-C1", id="attention helps"),
+    higher("004-N50000", "004-C2", id="cutout helps",
+           text="cutout (004-N50000 against 004-C2) adds to the test top-1; the report cites"
+           " 1 to 2 points and does not measure"),
+    higher("004-N50000", "004-C4", id="the schedule helps",
+           text="warm-up and cosine (004-N50000) beat a constant rate (004-C4); cited, not"
+           " measured"),
+    higher("004-Z", "004-M1", id="a recipe of today",
+           text="on a usual recipe of today (004-Z) the same network ends higher than on the"
+           " report's (004-M1)"),
+)  # fmt: skip
 
 REPORT = Report(
     id="004",
     name="residual_attention",
     title="Residual attention on CIFAR-10, with fewer and fewer images",
     notebook="05_residual_attention",
-    rows=(
-        Row(
-            id="004-M1",
-            title="residual attention network, 250 epochs",
-            full=WATCHED,
-            lesson=LESSON_M1,
-            smoke=_smoke(50_000),
-        ),
-        Row(
-            id="004-M4",
-            title="four times the channels",
-            full=WATCHED.replace(model="residual_attention_4x"),
-            lesson=LESSON_M1,
-            long=True,
-            smoke={"train_size": 80, "test_size": 40},
-            note="the report does not state the epochs",
-        ),
-        Row(
-            id="004-M2",
-            title="twice the channels, 100 epochs",
-            full=WATCHED.replace(model="residual_attention_2x", epochs=100, batch=128),
-            smoke={"train_size": 140, "test_size": 60},
-            optional=True,
-            note="only in the author's notebook",
-        ),
-        *map(_ablation, SIZES),
-        Row(
-            id="004-N50000",
-            title="all 50,000 training images, 100 epochs",
-            full=SHORT,
-            smoke=_smoke(50_000),
-            optional=True,
-            note="control: makes the columns of Table 1 comparable",
-        ),
-        Row(
-            id="004-C1",
-            title="without attention",
-            full=SHORT.replace(options={"attention": False}),
-            smoke=_smoke(25_000),
-            optional=True,
-            note="control of 004-N50000: the trunk alone",
-        ),
-        Row(
-            id="004-C2",
-            title="without cutout",
-            full=SHORT.replace(augment="flip_shift"),
-            smoke=_smoke(25_000),
-            optional=True,
-            note="control of 004-N50000",
-        ),
-        Row(
-            id="004-C3",
-            title="1,560 images, as many updates as 6,250 images get",
-            full=SHORT.replace(train_size=1560, epochs=404),
-            lesson=LESSON | {"train_size": 1560, "epochs": 81},
-            smoke=_smoke(1560) | {"epochs": 4},
-            optional=True,
-            note="control of 004-N1560 and 004-N6250: fewer images without fewer updates",
-        ),
-        Row(
-            id="004-C4",
-            title="constant learning rate, no warm-up",
-            full=SHORT.replace(schedule="constant", warmup=0.0),
-            smoke=_smoke(25_000),
-            optional=True,
-            note="control of 004-N50000",
-        ),
-        own(
-            "004",
-            "the same network, 250 epochs",
-            anchor="004-M1, as printed and as logged",
-            dataset="cifar10",
-            model=MAIN.model,
-            epochs=MAIN.epochs,
-            augment="crop_flip_cutout16",
-            smoke=_smoke(25_000),
-        ),
-    ),
-    claims=(
-        within("004-M1", _printed("004-M1", "report", "", "parameters"), 0, metric="parameters",
-               id="size", text="004-M1 has exactly the parameters that the report prints"),
-        within("004-M1", _printed("004-M1", "report", "best"), 0.01, metric="best_test_top1",
-               id="best epoch"),
-        within("004-M1", _printed("004-M1", "log"), 0.01, id="last epoch"),
-        within("004-M1", _printed("004-M1", "report", metric="train_clean_top1"), 0.01,
-               metric="train_clean_top1", id="learnt by heart"),
-        within("004-M4", _printed("004-M4", "report", "best"), 0.01, metric="best_test_top1",
-               id="four times the channels"),
-        higher("004-M4", "004-M1", metric="best_test_top1", points=2.55, id="wider is better"),
-        ratio("004-M4", "004-M1", metric="parameters", at_least=18, at_most=18.5, printed=18,
-              id="what wider costs"),
-        below("004-M1", "train_top1", "test_top1", id="training below test",
-              text="004-M1: measured on augmented batches with dropout, the training top-1 is"
-              " below the test top-1"),
-        higher("004-M1", "004-N50000", points=3, id="the last 150 epochs",
-               text="250 epochs (004-M1) end higher than 100 (004-N50000); the report reads 3"
-               " points from within its one long run"),
-        monotone(("004-N50000", *FALL), id="fewer images",
-                 text="with every halving of the training images the test top-1 falls"),
-        below("004-N1560", "test_top1", "train_clean_top1", id="overfitting",
-              text="004-N1560: the test top-1 is below the clean training top-1"),
-        below("004-N1560", "train_clean_top1", "test_top1", id="1,560 images, the last column",
-              text="004-N1560: the clean training top-1 is below the test top-1, as Table 1"
-              " prints it"),
-        *(_column(images, kind) for kind in ("report", "log") for images in SIZES),
-        higher("004-N6250", "004-C3", id="images, not updates",
-               text="at equal updates, 6,250 images (004-N6250) still beat 1,560 (004-C3)"),
-        higher("004-N50000", "004-C1", id="attention helps"),
-        higher("004-N50000", "004-C2", id="cutout helps",
-               text="cutout (004-N50000 against 004-C2) adds to the test top-1; the report cites"
-               " 1 to 2 points and does not measure"),
-        higher("004-N50000", "004-C4", id="the schedule helps",
-               text="warm-up and cosine (004-N50000) beat a constant rate (004-C4); cited, not"
-               " measured"),
-        higher("004-Z", "004-M1", id="a recipe of today",
-               text="on a usual recipe of today (004-Z) the same network ends higher than on the"
-               " report's (004-M1)"),
-    ),
-)  # fmt: skip
+    rows=ROWS,
+    claims=CLAIMS,
+)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.compare import Claim
+from labkit.compare.values import Rows
 from labkit.recipe import Recipe
+
+__all__ = ["PRESETS", "Report", "Row"]
 
 PRESETS = ("smoke", "lesson", "full")
 SMOKE = {"epochs": 2, "train_size": 400, "validation": 0, "test_size": 200, "patience": 0}
@@ -55,7 +58,7 @@ class Report:
         lesson = preset == "lesson"
         return [row for row in self.rows if row.at(preset) and not (lesson and row.long)]
 
-    def shares(self, records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+    def shares(self, records: Rows) -> dict[str, float]:
         """Which part of its own budget each row has had on real data, by its first record."""
         full = {row.id: row.full for row in self.rows}
         first = {row: some[0] for row, some in records.items() if some}

@@ -13,245 +13,148 @@ keeps the last weights, as Keras does unless told otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from labkit.compare import higher, monotone, peak_at, ranking
 from labkit.recipe import Recipe
 from labkit.reports.own import own
 from labkit.reports.rows import Report, Row
 
+__all__ = ["REPORT"]
+
 KERAS = Recipe(
-    dataset="cifar100",
-    model="simplenet",
-    epochs=50,
-    batch=128,
-    optimizer="adam",
-    optimizer_options={"eps": 1e-7},
-    lr=1e-3,
-    normalise="unit",
-    validation=5000,
-)
+    dataset="cifar100", model="simplenet", epochs=50, batch=128, lr=1e-3, optimizer="adam",
+    optimizer_options={"eps": 1e-7}, normalise="unit", validation=5000,
+)  # fmt: skip
 RESNEXT = KERAS.replace(model="resnext29_32x4d")
 LINEAR = {"final_relu": False}  # the dense layer's outputs as they are
-PATIENCE = 5
+PATIENCE = {"patience": 5}
 
 # what the papers do instead, within 50 epochs: milestones are their own shares of the run
-SIMPLENET_PAPER = KERAS.replace(
-    optimizer="adadelta",
-    optimizer_options={"rho": 0.9, "eps": 1e-3, "weight_decay": 1e-3},
-    lr=0.1,
-    schedule="step",
+PAPER = KERAS.replace(lr=0.1, schedule="step", augment="crop_flip", normalise="standard")
+SIMPLENET_PAPER = PAPER.replace(
+    optimizer="adadelta", optimizer_options={"rho": 0.9, "eps": 1e-3, "weight_decay": 1e-3},
     milestones=tuple(epoch / 550 for epoch in (100, 190, 306, 390, 440, 540)),
-    augment="crop_flip",
-    normalise="standard",
-)
-WRN_PAPER = KERAS.replace(
-    model="wrn16_4",
-    optimizer="sgd",
+)  # fmt: skip
+WRN_PAPER = PAPER.replace(
+    model="wrn16_4", optimizer="sgd",
     optimizer_options={"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
-    lr=0.1,
-    schedule="step",
-    milestones=(0.3, 0.6, 0.8),
-    gamma=0.2,
-    augment="crop_flip",
-    normalise="standard",
-)
+    milestones=(0.3, 0.6, 0.8), gamma=0.2,
+)  # fmt: skip
 
 LESSON = {"train_size": 4000, "validation": 1000, "test_size": 2000, "epochs": 10}
 TINY = {"train_size": 50, "validation": 100, "test_size": 100}
 # the widest nets only show that they run: one image of a few classes, nothing held out
 HEAVY = {"train_size": 16, "test_size": 100, "epochs": 1}
 
-# row, model, N, k; the report's WideResnet1 to WideResnet6
-WIDE = (
-    ("003-W1", "wrn16_2", 2, 2),
-    ("003-W2", "wrn16_4", 2, 4),
-    ("003-W3", "wrn16_8", 2, 8),
-    ("003-W4", "wrn16_16", 2, 16),
-    ("003-W5", "wrn28_2", 4, 2),
-    ("003-W6", "wrn28_4", 4, 4),
-)
-WIDE_LESSON = ("003-W1", "003-W2", "003-W5")
-# number, channels from stage to stage, and how the report prints them
-SMALL = (
-    ("1", "32, 16, 8", "init: 32; 1: 32, 16; 2: 16, 8"),
-    ("2", "64, 32, 16, 8", "init: 64; 1: 64, 32; 2: 32, 16; 3: 16, 8"),
-    ("3", "16, 8, 4, 4", "init: 16; 1: 16, 8; 2: 8, 4; 3: 4, 4"),
-)
+# the report's WideResnet1 to WideResnet6: model, N, k, and whether a class hour has time for it
+WIDE = {
+    1: ("wrn16_2", 2, 2, True),
+    2: ("wrn16_4", 2, 4, True),
+    3: ("wrn16_8", 2, 8, False),
+    4: ("wrn16_16", 2, 16, False),
+    5: ("wrn28_2", 4, 2, True),
+    6: ("wrn28_4", 4, 4, False),
+}
+# the report's ResNext1 to ResNext3: channels from stage to stage, and how it prints them
+SMALL = {
+    1: ("32, 16, 8", "init: 32; 1: 32, 16; 2: 16, 8"),
+    2: ("64, 32, 16, 8", "init: 64; 1: 64, 32; 2: 32, 16; 3: 16, 8"),
+    3: ("16, 8, 4, 4", "init: 16; 1: 16, 8; 2: 8, 4; 3: 4, 4"),
+}
 
 
-def _wide(*, stopped: bool) -> tuple[Row, ...]:
-    """The six wide ResNets, under the early stopper or with a fixed number of epochs."""
-    rows = []
-    for name, model, blocks, k in WIDE:
-        light = name in WIDE_LESSON
-        smoke: Mapping[str, Any] = TINY if light else HEAVY
-        recipe = KERAS.replace(model=model, patience=PATIENCE if stopped else 0)
-        rows.append(
-            Row(
-                id=name if stopped else f"{name}F",
-                title=f"WideResnet{name[-1]}, N = {blocks}, k = {k}"
-                + ("" if stopped else ", fixed epochs"),
-                full=recipe,
-                lesson=LESSON if stopped else None,
-                long=stopped and not light,
-                smoke={**smoke, "patience": PATIENCE} if light and stopped else smoke,
-                optional=not stopped,
-                note="" if stopped else "control: the same run without the early stopper",
-            )
-        )
-    return tuple(rows)
+def _wide(number: int) -> Row:
+    """A wide ResNet under the early stopper, which must have something held out to watch."""
+    model, blocks, k, light = WIDE[number]
+    return Row(id=f"003-W{number}", title=f"WideResnet{number}, N = {blocks}, k = {k}",
+               full=KERAS.replace(model=model, **PATIENCE), lesson=LESSON, long=not light,
+               smoke=TINY | PATIENCE if light else HEAVY)  # fmt: skip
 
 
-def _small(reading: str) -> tuple[Row, ...]:
-    """ResNext1 to ResNext3 in reading A (paths share c/2 channels) or B (32 paths of 4)."""
-    first = reading == "a"
-    return tuple(
-        Row(
-            id=f"003-X{number}" + ("" if first else "B"),
-            title=f"ResNext{number} ({channels})" + ("" if first else ", 32 paths"),
-            full=RESNEXT.replace(model=f"resnext{number}_{reading}"),
-            lesson=LESSON if first else None,
-            smoke=TINY,
-            optional=not first,
-            note=printed if first else "control: the other reading of what the report leaves open",
-        )
-        for number, channels, printed in SMALL
-    )
+def _wide_fixed(number: int) -> Row:
+    """The same net with a fixed number of epochs."""
+    model, blocks, k, light = WIDE[number]
+    title = f"WideResnet{number}, N = {blocks}, k = {k}, fixed epochs"
+    return Row(id=f"003-W{number}F", title=title, full=KERAS.replace(model=model),
+               smoke=TINY if light else HEAVY, optional=True,
+               note="control: the same run without the early stopper")  # fmt: skip
 
+
+def _small(number: int) -> Row:
+    """A small ResNeXt whose paths share half of the channels."""
+    channels, printed = SMALL[number]
+    return Row(id=f"003-X{number}", title=f"ResNext{number} ({channels})",
+               full=RESNEXT.replace(model=f"resnext{number}_a"),
+               lesson=LESSON, smoke=TINY, note=printed)  # fmt: skip
+
+
+def _small_paths(number: int) -> Row:
+    """The same net in the other reading: 32 paths of 4 channels."""
+    return Row(id=f"003-X{number}B", title=f"ResNext{number} ({SMALL[number][0]}), 32 paths",
+               full=RESNEXT.replace(model=f"resnext{number}_b"), smoke=TINY, optional=True,
+               note="control: the other reading of what the report leaves open")  # fmt: skip
+
+
+ROWS = (
+    Row(id="003-S10", title="SimpleNet, 10 epochs", full=KERAS.replace(epochs=10),
+        lesson={**LESSON, "epochs": 2}, smoke={**TINY, "epochs": 1}),
+    Row(id="003-S50", title="SimpleNet, 50 epochs", full=KERAS, lesson=LESSON, smoke=TINY),
+    Row(id="003-X0", title="ResNeXt, 64 filters", full=RESNEXT.replace(epochs=10, watch_test=True),
+        lesson=LESSON, long=True, smoke=HEAVY,
+        note="read as ResNeXt-29 (32x4d), 10 epochs; the report prints its best score so far"),
+    *map(_small, SMALL),
+    *map(_wide, WIDE),
+    Row(id="003-R2", title="Res2NeXt-29, 6c x 24w x 4s",
+        full=RESNEXT.replace(model="res2next29_6c24w4s", epochs=10), smoke=HEAVY, optional=True,
+        note="announced, not finished: no published number; 10 epochs, as for X0"),
+    *map(_small_paths, SMALL),
+    Row(id="003-X2L", title="ResNext2 without the ReLU on its logits",
+        full=RESNEXT.replace(model="resnext2_a", options=LINEAR),
+        lesson=LESSON, smoke=TINY, optional=True,
+        note="control: the same net with plain logits"),
+    Row(id="003-X0L", title="ResNeXt-29 (32x4d), 50 epochs", full=RESNEXT, smoke=HEAVY,
+        optional=True, note="control: channels double from stage to stage instead of halving"),
+    *map(_wide_fixed, WIDE),
+    Row(id="003-S50P", title="SimpleNet, 50 epochs of its authors' recipe", full=SIMPLENET_PAPER,
+        smoke=TINY, optional=True,
+        note="control: Adadelta, steps, weight decay, crops and flips"),
+    Row(id="003-W2P", title="WRN-16-4, 50 epochs of its authors' recipe", full=WRN_PAPER,
+        smoke=TINY, optional=True, note="control: SGD, steps, weight decay, crops and flips"),
+    own("003", "WRN-28-10, 200 epochs",
+        anchor="the same net with cutout in DeVries and Taylor's own repository",
+        dataset="cifar100", model="wrn28_10", epochs=200, augment="crop_flip_cutout8",
+        smoke=HEAVY),
+)  # fmt: skip
+
+CLAIMS = (
+    ranking(("003-S50", "003-W6", "003-X2"), id="families",
+            text="SimpleNet is ahead of the best wide ResNet, and that of the best small ResNeXt"),
+    higher("003-W5", "003-X2", points=11.64, id="worst wide above best ResNeXt"),
+    higher("003-S50", "003-S10", points=15.22, id="more epochs"),
+    peak_at(("003-W1", "003-W2", "003-W3", "003-W4"), "003-W2", id="width, stopped early",
+            text="with two blocks a group, accuracy rises with the width up to k = 4, then falls"),
+    monotone(("003-W1F", "003-W2F", "003-W3F", "003-W4F"), "rising", id="width, fixed epochs",
+             text="with a fixed number of epochs accuracy would rise with the width throughout"),
+    higher("003-W4F", "003-W4", id="the early stopper",
+           text="the early stopper cost the widest net accuracy"),
+    higher("003-W6", "003-W5", points=4.07, id="width at N = 4"),
+    higher("003-W6", "003-W2", points=1.12, id="depth at k = 4"),
+    higher("003-W1", "003-W5", points=2.12, id="depth at k = 2"),
+    ranking(("003-X2", "003-X1", "003-X3"), id="small ResNeXts",
+            text="more and wider ResNeXt stages are better: ResNext2, ResNext1, ResNext3"),
+    higher("003-X0L", "003-X2", id="halving",
+           text="halving the channels holds the small ResNeXts back: doubling is better (ours)"),
+    higher("003-X2L", "003-X2", id="ReLU on the logits",
+           text="a ReLU on the logits costs accuracy (ours)"),
+    higher("003-Z", "003-S50", id="a recipe of today",
+           text="a wide ResNet on a usual recipe of today (003-Z) is ahead of the report's best"
+           " model (003-S50)"),
+)  # fmt: skip
 
 REPORT = Report(
     id="003",
     name="simplenet_resnext_wrn",
     title="SimpleNet, small ResNeXts and wide ResNets, six hours each",
     notebook="04_simplenet_resnext_wrn",
-    rows=(
-        Row(
-            id="003-S10",
-            title="SimpleNet, 10 epochs",
-            full=KERAS.replace(epochs=10),
-            lesson={**LESSON, "epochs": 2},
-            smoke={**TINY, "epochs": 1},
-        ),
-        Row(id="003-S50", title="SimpleNet, 50 epochs", full=KERAS, lesson=LESSON, smoke=TINY),
-        Row(
-            id="003-X0",
-            title="ResNeXt, 64 filters",
-            full=RESNEXT.replace(epochs=10, watch_test=True),
-            lesson=LESSON,
-            long=True,
-            smoke=HEAVY,
-            note="read as ResNeXt-29 (32x4d), 10 epochs; the report prints its best score so far",
-        ),
-        *_small("a"),
-        *_wide(stopped=True),
-        Row(
-            id="003-R2",
-            title="Res2NeXt-29, 6c x 24w x 4s",
-            full=RESNEXT.replace(model="res2next29_6c24w4s", epochs=10),
-            smoke=HEAVY,
-            optional=True,
-            note="announced, not finished: no published number; 10 epochs, as for X0",
-        ),
-        *_small("b"),
-        Row(
-            id="003-X2L",
-            title="ResNext2 without the ReLU on its logits",
-            full=RESNEXT.replace(model="resnext2_a", options=LINEAR),
-            lesson=LESSON,
-            smoke=TINY,
-            optional=True,
-            note="control: the same net with plain logits",
-        ),
-        Row(
-            id="003-X0L",
-            title="ResNeXt-29 (32x4d), 50 epochs",
-            full=RESNEXT,
-            smoke=HEAVY,
-            optional=True,
-            note="control: channels double from stage to stage instead of halving",
-        ),
-        *_wide(stopped=False),
-        Row(
-            id="003-S50P",
-            title="SimpleNet, 50 epochs of its authors' recipe",
-            full=SIMPLENET_PAPER,
-            smoke=TINY,
-            optional=True,
-            note="control: Adadelta, steps, weight decay, crops and flips",
-        ),
-        Row(
-            id="003-W2P",
-            title="WRN-16-4, 50 epochs of its authors' recipe",
-            full=WRN_PAPER,
-            smoke=TINY,
-            optional=True,
-            note="control: SGD, steps, weight decay, crops and flips",
-        ),
-        own(
-            "003",
-            "WRN-28-10, 200 epochs",
-            anchor="the same net with cutout in DeVries and Taylor's own repository",
-            dataset="cifar100",
-            model="wrn28_10",
-            epochs=200,
-            augment="crop_flip_cutout8",
-            smoke=HEAVY,
-        ),
-    ),
-    claims=(
-        ranking(
-            ("003-S50", "003-W6", "003-X2"),
-            id="families",
-            text="SimpleNet is ahead of the best wide ResNet, and that of the best small ResNeXt",
-        ),
-        higher("003-W5", "003-X2", points=11.64, id="worst wide above best ResNeXt"),
-        higher("003-S50", "003-S10", points=15.22, id="more epochs"),
-        peak_at(
-            ("003-W1", "003-W2", "003-W3", "003-W4"),
-            "003-W2",
-            id="width, stopped early",
-            text="with two blocks a group, accuracy rises with the width up to k = 4, then falls",
-        ),
-        monotone(
-            ("003-W1F", "003-W2F", "003-W3F", "003-W4F"),
-            "rising",
-            id="width, fixed epochs",
-            text="with a fixed number of epochs accuracy would rise with the width throughout",
-        ),
-        higher(
-            "003-W4F",
-            "003-W4",
-            id="the early stopper",
-            text="the early stopper cost the widest net accuracy",
-        ),
-        higher("003-W6", "003-W5", points=4.07, id="width at N = 4"),
-        higher("003-W6", "003-W2", points=1.12, id="depth at k = 4"),
-        higher("003-W1", "003-W5", points=2.12, id="depth at k = 2"),
-        ranking(
-            ("003-X2", "003-X1", "003-X3"),
-            id="small ResNeXts",
-            text="more and wider ResNeXt stages are better: ResNext2, ResNext1, ResNext3",
-        ),
-        higher(
-            "003-X0L",
-            "003-X2",
-            id="halving",
-            text="halving the channels holds the small ResNeXts back: doubling is better (ours)",
-        ),
-        higher(
-            "003-X2L",
-            "003-X2",
-            id="ReLU on the logits",
-            text="a ReLU on the logits costs accuracy (ours)",
-        ),
-        higher(
-            "003-Z",
-            "003-S50",
-            id="a recipe of today",
-            text="a wide ResNet on a usual recipe of today (003-Z) is ahead of the report's best"
-            " model (003-S50)",
-        ),
-    ),
+    rows=ROWS,
+    claims=CLAIMS,
 )

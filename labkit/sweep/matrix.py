@@ -98,6 +98,6 @@ def print_costs(jobs: Sequence[Job], together: int) -> None:
 
 
 def _place(session: Session, row: Row, recipe: Recipe) -> str:
-    preset = session.label(row.id, recipe)
+    preset = session.record_preset(row.id, recipe)
     labels = {"row": row.id, "report": session.report.name, "preset": preset}
     return records.file_name(labels | {"recipe": recipe.to_json(), "digest": recipe.digest})

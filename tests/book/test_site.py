@@ -251,7 +251,10 @@ CHANGES = {
     "prose": (lambda root: edit(root, 0, "# Other\n"), False),
     "code": (lambda root: edit(root, 2, "2"), True),
     "library": (lambda root: (root / "labkit" / "models.py").write_text("depth = 2\n"), True),
-    "published numbers": (lambda root: (root / "labkit" / "published.csv").write_text("x\n"), True),
+    "published numbers": (
+        lambda root: files_write(root / "labkit/compare/published.csv", ""),
+        True,
+    ),
     "book text": (lambda root: (root / "book" / "intro.md").write_text("# Book\n"), False),
     "record": (lambda root: files_write(root / "book" / "records" / "a.json", "{}"), True),
     "data": (lambda root: files_write(files.data_home() / "x", "1"), True),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from labkit.compare import published
+from labkit.compare import published, published_number
 
 TABLE = published()
 ROWS = (
@@ -144,3 +144,10 @@ def test_published_selects_by_row_and_by_report():
     changed = published("002-M1")
     changed["value"] = 0.0  # a caller's change stays its own
     assert number("002-M1") == 0.381
+
+
+def test_one_number_is_one_number():
+    assert published_number("002-M1") == number("002-M1") == 0.381
+    assert published_number("004-N1560", kind="log") == 0.5157
+    with pytest.raises(ValueError, match="002-M1 has 0 numbers no_such_metric"):
+        published_number("002-M1", "no_such_metric")
