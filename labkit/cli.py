@@ -272,11 +272,11 @@ def make_book(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> int:
     from labkit.book.stale import check_records
 
-    code = check_records()
+    code, records = check_records()
     if arguments.readme:
-        from labkit.book.site import update_readme
+        from labkit.book.tables import update_readme
 
-        update_readme()
+        update_readme(records)
     return code
 
 
