@@ -258,9 +258,10 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 def run_notebook(arguments: argparse.Namespace) -> int:
 
-    from labkit.runner.run import main_run
+    from labkit.runner.run import find, main_run
 
-    return main_run(arguments.notebook, arguments.values, arguments.out, timeout=arguments.timeout)
+    notebook, out = find(arguments.notebook), arguments.out and Path(arguments.out)
+    return main_run(notebook, arguments.values, out, timeout=arguments.timeout)
 
 
 def make_book(arguments: argparse.Namespace) -> int:

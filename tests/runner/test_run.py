@@ -336,8 +336,11 @@ def test_find_names_what_there_is(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "09_test.ipynb").touch()
     monkeypatch.chdir(tmp_path)
     assert run.find("09_test").name == "09_test.ipynb"
-    with pytest.raises(InputError, match="09_test"):
+    assert run.find("test", {"test": "09_test", "other": "10_other"}).name == "09_test.ipynb"
+    with pytest.raises(InputError, match="no notebook '9_test'; did you mean 09_test"):
         run.find("9_test")
+    with pytest.raises(InputError, match="no notebook 'other'"):
+        run.find("other", {"other": "10_other"})
 
 
 def executed(*counts_and_outputs):
