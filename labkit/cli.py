@@ -143,13 +143,14 @@ def parser() -> Parser:
 
     command("bench", run_bench, add_help=False)
 
-    new = commands.add_parser("data", help="the data sets on this machine")
+    new = commands.add_parser("data", help="The data sets on this machine.")
     sets = new.add_subparsers(required=True, metavar="COMMAND")
     command("list", data_list, sets)
     command("verify", data_verify, sets)
-    for name, do in (("get", data_get), ("add", data_add)):
-        new = command(name, do, sets)
-        new.add_argument("name", help="cifar10, cifar100 or tiny_imagenet")
+    text = "cifar10, cifar100 or tiny_imagenet"
+    command("get", data_get, sets).add_argument("name", help=text)
+    new = command("add", data_add, sets)
+    new.add_argument("name", help=text)
     new.add_argument("path", type=Path)
     return top
 

@@ -36,7 +36,7 @@ FLOORS = """
 """.split("\n")[1:-1]
 ROOMS = [room for floor in FLOORS for room in floor.split()]
 WITHOUT_TORCH = [*"errors files parameters recipe records".split(), "compare", "reports", "figures",
-                 "runner", "book.site", "book.stage", "book.page", "book.tables"]  # fmt: skip
+                 "runner", "book.site", "book.builder", "book.page", "book.tables"]  # fmt: skip
 RUNTIME = {"torch", "torchvision", "numpy", "pandas", "tqdm", "safetensors", "PIL"}
 EXTRA = {"figures", "runner", "book", "classroom"}  # the rooms that need labkit[book]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

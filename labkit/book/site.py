@@ -7,21 +7,18 @@ that was built whole. The builder itself executes nothing.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labkit import files, parameters
 from labkit.book import keys, page, tables
-from labkit.book.builder import build_site, swap
-from labkit.book.stage import repository, stage
+from labkit.book.builder import build_site, repository, stage, swap
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError
 from labkit.records import Record, recorded
 from labkit.runner import contract, document
@@ -58,8 +55,10 @@ def book(preset: str = "smoke", allow_stale: bool = False, root: Path = ROOT) ->
     if not sources:
         raise InputError(f"there is no notebook in {root / 'notebooks'}; run this in a checkout")
     build = root / "book" / "_build"
-    with _runs(preset):
-        lines = list(_execute(sources, build / "executed", preset, root))
+    with tempfile.TemporaryDirectory(prefix="labkit-smoke-") as runs:
+        # smoke's runs are worth nothing once its page is made
+        environment = {"LABKIT_RUNS": runs} if preset == "smoke" else {}
+        lines = list(_execute(sources, build / "executed", preset, root, environment))
     code = next((line.exit_code for line in lines if line.exit_code), OK)
     code = code or _publish(sources, build, root, allow_stale)
     _print_table(lines)
@@ -70,29 +69,18 @@ def book(preset: str = "smoke", allow_stale: bool = False, root: Path = ROOT) ->
     return code
 
 
-@contextlib.contextmanager
-def _runs(preset: str) -> Iterator[None]:
-    """Where the notebooks keep their runs: smoke's are worth nothing once its page is made."""
-    if preset != "smoke":
-        yield
-        return
-    before = os.environ.get("LABKIT_RUNS")
-    with tempfile.TemporaryDirectory(prefix="labkit-smoke-") as folder:
-        os.environ["LABKIT_RUNS"] = folder
-        try:
-            yield
-        finally:
-            del os.environ["LABKIT_RUNS"]
-            if before is not None:
-                os.environ["LABKIT_RUNS"] = before
-
-
-def _execute(sources: Iterable[Path], folder: Path, preset: str, root: Path) -> Iterator[Line]:
+def _execute(
+    sources: Iterable[Path],
+    folder: Path,
+    preset: str,
+    root: Path,
+    environment: Mapping[str, str] = {},
+) -> Iterator[Line]:
     """Run what has to be run, and stop at an interrupt."""
     shared = keys.environment_key(root)
     for source in sources:
         try:
-            line = _line(source, folder, preset, shared)
+            line = _line(source, folder, preset, shared, environment)
         except InputError as error:
             print(f"{source.name}: {error}", file=sys.stderr)
             line = Line(source.stem, "bad input", exit_code=error.exit_code)
@@ -101,7 +89,9 @@ def _execute(sources: Iterable[Path], folder: Path, preset: str, root: Path) -> 
             return
 
 
-def _line(source: Path, folder: Path, preset: str, shared: str) -> Line:
+def _line(
+    source: Path, folder: Path, preset: str, shared: str, environment: Mapping[str, str]
+) -> Line:
     """Run one notebook, unless it was run with the same code, parameters and environment."""
     out, note = folder / source.name, folder / f"{source.stem}.json"
     values = {"preset": preset} if "preset" in contract.declared(source) else {}
@@ -109,7 +99,8 @@ def _line(source: Path, folder: Path, preset: str, shared: str) -> Line:
     earlier = _note(note, out)
     if earlier.get("key") == key:
         return Line(source.stem, "unchanged", earlier["seconds"], earlier["peak_memory_mb"])
-    result = run(source, out, values, timeout=LIMITS[preset], expect=page.complaint)
+    limit = LIMITS[preset]
+    result = run(source, out, values, timeout=limit, environment=environment, expect=page.complaint)
     cost = {"seconds": result.seconds, "peak_memory_mb": result.peak_memory_mb}
     if result.ok:
         files.write_atomic(note, json.dumps({"key": key, **cost}))

@@ -44,6 +44,7 @@ def run(
     values: Mapping[str, Any] | None = None,
     *,
     timeout: float = CELL_LIMIT,
+    environment: Mapping[str, str] = {},
     progress: bool = True,
     expect: Expect | None = None,
 ) -> RunResult:
@@ -55,6 +56,8 @@ def run(
     Args:
         values: parameters by name, as text or typed; the others keep the notebook's defaults.
         timeout: seconds that one cell may take.
+        environment: variables that the notebook sees beside those of this process.
+        progress: print each cell as it starts.
         expect: called with the executed notebook; a sentence it returns makes the run a failure.
 
     Raises:
@@ -69,7 +72,9 @@ def run(
     values = {name: checked[name] for name in values or {}}
     _check_out(out, source)
     document.inject(content, values)
-    execution = execute(content, source, timeout=timeout, progress=progress)
+    execution = execute(
+        content, source, timeout=timeout, environment=environment, progress=progress
+    )
     verdict = verify(execution, expect)
     _annotate(execution, verdict, source, checked)
     path = _keep(execution, verdict, source, out)
@@ -111,7 +116,7 @@ def find(notebook: str, aliases: Mapping[str, str] = {}) -> Path:
     paths = {path.stem: path for folder in _shelves() for path in sorted(folder.glob("*.ipynb"))}
     paths |= {alias: paths[name] for alias, name in aliases.items() if name in paths}
     if notebook not in paths:
-        raise InputError(f"{unknown('notebook', notebook, paths)}; or give a path")
+        raise InputError(unknown("notebook", notebook, paths))
     return paths[notebook]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, exit_code
 from labkit.runner import document
@@ -17,19 +17,24 @@ STOPS = {"timed out": FAILED, "interrupted": INTERRUPTED, "terminated": TERMINAT
 Expect = Callable[[Notebook], str]  # says what is wrong with an executed notebook, or nothing
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class Execution:
     """A notebook as far as it was executed, and how the process that did so ended."""
 
-    notebook: Notebook
-    place: str  # the cell that started last, as in `cell 4 of 9 (net = build())`
-    begun: bool  # whether any cell started
-    stop: str  # why it was stopped, one of STOPS; empty when it ended by itself
-    timeout: float  # seconds that a cell had
-    code: int  # the process's own exit code
-    seconds: float
-    peak_memory_mb: float
-    log: list[str]  # what the process wrote to stderr
+    content: Notebook  # what was put in
+    notebook: Notebook = field(default_factory=dict)  # what came out
+    timeout: float  # seconds that one cell may take
+    cell: int = -1  # index in content["cells"] of the one that started last
+    stop: str = ""  # why it was stopped, one of STOPS; empty when it ended by itself
+    code: int = OK  # the process's own exit code
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    log: list[str] = field(default_factory=list)  # what the process wrote to stderr
+
+    @property
+    def place(self) -> str:
+        """The cell that started last, as in `cell 4 of 9 (net = build())`."""
+        return document.where(self.content, self.cell)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def ending(execution: Execution) -> Verdict | None:
         return Verdict("kernel died", FAILED, message)
     if execution.code == NO_KERNEL:
         return _failed("no kernel started; install the extra anew: labkit[book]")
-    if execution.code and not execution.begun:
+    if execution.code and execution.cell < 0:
         return _failed(f"papermill did not start: {' '.join(execution.log[-1:])}")
     return None
 

@@ -12,8 +12,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -32,7 +32,14 @@ MARK = "LABKIT_RUNNER"  # in the environment of every process that a run starts
 NOISE = ("Kernel is running over TCP without encryption", "KeyboardInterrupt caught in kernel")
 
 
-def execute(content: Notebook, source: Path, *, timeout: float, progress: bool = True) -> Execution:
+def execute(
+    content: Notebook,
+    source: Path,
+    *,
+    timeout: float,
+    environment: Mapping[str, str] = {},
+    progress: bool = True,
+) -> Execution:
     """Execute a notebook's cells in the folder of `source`, and leave no process or file behind.
 
     Ctrl-C and SIGTERM stop the execution, not the caller.
@@ -40,37 +47,31 @@ def execute(content: Notebook, source: Path, *, timeout: float, progress: bool =
     Args:
         content: what is executed; `source` says only where, and what it is called.
         timeout: seconds that one cell may take.
+        environment: variables that the notebook sees beside those of this process.
         progress: print each cell as it starts.
     """
     temporary = tempfile.TemporaryDirectory(prefix="labkit-run-", ignore_cleanup_errors=True)
     with temporary as name, signals() as received:
         folder = Path(name)
         document.write(folder / "in.ipynb", content)
-        watch = Watch(folder, source, content, timeout, progress, received)
+        watch = Watch(
+            content=content, timeout=timeout, source=source, environment=environment,
+            progress=progress, folder=folder, received=received,
+        )  # fmt: skip
         watch.wait()
-        notebook = _executed(folder / "out.ipynb", content)
-    return Execution(
-        notebook, watch.place(), watch.cell >= 0, watch.stop, timeout, watch.code, watch.seconds,
-        watch.peak_mb, watch.log,
-    )  # fmt: skip
+        watch.notebook = _executed(folder / "out.ipynb", content)
+    return watch
 
 
-@dataclass
-class Watch:
+@dataclass(kw_only=True)
+class Watch(Execution):
     """One papermill process, watched until it has ended."""
 
-    folder: Path
     source: Path
-    content: Notebook
-    timeout: float
+    environment: Mapping[str, str]
     progress: bool
+    folder: Path  # where it runs, and what it leaves
     received: list[int]  # the signals of this process, oldest first
-    stop: str = ""  # why the run was stopped: timed out, interrupted or terminated
-    cell: int = -1  # index in content["cells"] of the cell that started last
-    code: int = 0
-    seconds: float = 0.0
-    peak_mb: float = 0.0
-    log: list[str] = field(default_factory=list)
 
     def wait(self) -> None:
         """Start the process, see it end, and leave none of its processes behind."""
@@ -95,8 +96,8 @@ class Watch:
             return subprocess.Popen(
                 [sys.executable, "-m", "labkit.runner.child", "in.ipynb", "out.ipynb",
                  str(self.source.parent)],
-                cwd=self.folder, env=_environment(self.folder, mark), start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+                cwd=self.folder, env={**_environment(self.folder, mark), **self.environment},
+                start_new_session=True, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
             )  # fmt: skip
 
     def _watch(self, child: subprocess.Popen) -> None:
@@ -105,7 +106,7 @@ class Watch:
         while child.poll() is None:
             now = time.perf_counter()
             if now - measurement > 0.5:
-                self.peak_mb = max(self.peak_mb, _memory_mb(process))
+                self.peak_memory_mb = max(self.peak_memory_mb, _memory_mb(process))
                 measurement = now
             self._follow()
             if not interrupt and self._should_stop(now):
@@ -129,15 +130,11 @@ class Watch:
         if cells and cells[-1] != self.cell:
             self.cell, self.cell_start = cells[-1], time.perf_counter()
             if self.progress:
-                print(f"{self.source.stem}: {self.place()}", flush=True)
+                print(f"{self.source.stem}: {self.place}", flush=True)
 
     def _printed(self, stream: str) -> list[str]:
         text = (self.folder / stream).read_text(encoding="utf-8", errors="replace")
         return text.splitlines()
-
-    def place(self) -> str:
-        """The cell that started last, as in `cell 4 of 9 (net = build())`."""
-        return document.where(self.content, self.cell)
 
 
 def _environment(folder: Path, mark: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from forged import forged
 
 from labkit import files, parameters, records
-from labkit.book import benchmarks, builder, keys, models_page, page, site, stage, stale, tables
+from labkit.book import benchmarks, builder, keys, models_page, page, site, stale, tables
 from labkit.errors import InputError
 from labkit.records import Record
 from labkit.reports import REPORTS
@@ -299,9 +299,9 @@ def test_links_only_where_the_checkout_has_a_public_home(tmp_path, monkeypatch):
         (None, ""),
     ):
         monkeypatch.setattr(document, "git", lambda *_, url=url: url)
-        assert stage.repository(tmp_path) == home
-    assert stage._links("") == {}
-    assert stage._links("https://github.com/some/book")["use_edit_page_button"]
+        assert builder.repository(tmp_path) == home
+    assert builder._links("") == {}
+    assert builder._links("https://github.com/some/book")["use_edit_page_button"]
 
 
 @pytest.mark.parametrize(
@@ -466,9 +466,9 @@ def test_the_page_of_models_is_kept_until_a_source_or_the_shown_pages_change(tmp
     monkeypatch.setattr(models_page, "write", lambda folder, shown: (
         folder.mkdir(), written.append(shown)))  # fmt: skip
     for _ in range(2):
-        folder = stage._models(tmp_path, ["01"])
+        folder = builder._models(tmp_path, ["01"])
     assert (folder, written) == (tmp_path / "models", [["01"]])
-    stage._models(tmp_path, ["02"])
+    builder._models(tmp_path, ["02"])
     assert written == [["01"], ["02"]]
 
 

@@ -95,14 +95,15 @@ def test_a_good_notebook_is_verified_and_named(make):
     hostile = "\"'''\\ {x} %s\n\u00e9\U0001f600 # $(date)" + "x" * 100_000
     path = make(
         "import hashlib, os\nprint(preset, seeds, hashlib.sha256(note.encode()).hexdigest())",
-        "print(os.getcwd(), os.environ['MPLBACKEND'])",
+        "print(os.getcwd(), os.environ['MPLBACKEND'], os.environ['COLOUR'])",
         "for _ in range(300): print('x' * 10_000)",
         "",
     )
     before = path.read_bytes()
     out = out_of(path)
     out.with_name(f"{out.stem}.failed.ipynb").write_text("old", encoding="utf-8")
-    result = run.run(path, out, {"seeds": "3", "note": hostile}, progress=False)
+    values, environment = {"seeds": "3", "note": hostile}, {"COLOUR": "blue"}
+    result = run.run(path, out, values, environment=environment, progress=False)
     assert result.ok
     assert (result.status, result.exit_code, result.out) == ("ok", 0, out)
     assert result.seconds > 0
@@ -111,7 +112,7 @@ def test_a_good_notebook_is_verified_and_named(make):
     assert sorted(p.name for p in path.parent.iterdir()) == sorted([path.name, out.name])
     printed = outputs(out)
     assert printed[0] == f"smoke 3 {hashlib.sha256(hostile.encode()).hexdigest()}\n"
-    assert printed[1] == f"{path.parent} agg\n"
+    assert printed[1] == f"{path.parent} agg blue\n"
     assert len(printed[2]) < 1_100_000
     assert "the rest is left out" in printed[2]
     content = json.loads(out.read_text(encoding="utf-8"))

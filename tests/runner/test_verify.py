@@ -10,10 +10,8 @@ ERROR = {"output_type": "error", "ename": "DataError", "evalue": "no data", "tra
 def execution(*outputs, count=1, **changes):
     """One cell that ran well, but for these outputs and changes."""
     cell = {"cell_type": "code", "source": "1", "execution_count": count, "outputs": [*outputs]}
-    values = {
-        "notebook": {"cells": [cell]}, "place": "cell 1 of 1 (1)", "begun": True, "stop": "",
-        "timeout": 60.0, "code": 0, "seconds": 1.0, "peak_memory_mb": 1.0, "log": ["no room"],
-    }  # fmt: skip
+    notebook = {"cells": [cell]}
+    values = {"content": notebook, "notebook": notebook, "timeout": 60.0, "cell": 0}
     return Execution(**values | changes)
 
 
@@ -27,7 +25,12 @@ def execution(*outputs, count=1, **changes):
         ({"stop": "timed out"}, "timed out", 1, "ran longer than 60 s; a longer limit"),
         ({"code": DEAD_KERNEL}, "kernel died", 1, "out of memory, or a crash"),
         ({"code": NO_KERNEL}, "failed", 1, "no kernel started"),
-        ({"code": 1, "begun": False}, "failed", 1, "papermill did not start: no room"),
+        (
+            {"code": 1, "cell": -1, "log": ["no room"]},
+            "failed",
+            1,
+            "papermill did not start: no room",
+        ),
         ({"code": FAILED_CELL}, "failed", 1, "papermill ended with 1 in cell 1 of 1"),
         ({"count": None}, "failed", 1, "it never ran"),
     ],
