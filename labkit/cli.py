@@ -10,13 +10,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit import files
-from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, LabkitError
+from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, LabkitError, unknown
 from labkit.parameters import PARAMETERS
+
+if TYPE_CHECKING:
+    from labkit.models import Summary
+    from labkit.reports import Report, Row
+    from labkit.session import Session
+
+__all__ = ["main", "parser"]
 
 STOPPED = "the same command goes on from the last checkpoint"
 
@@ -25,16 +32,19 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where the program stands, so that it ends as tidily as after Ctrl-C."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes no abbreviation: `--seed 3`, read as `--seeds 3`, would train three seeds."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 all verified, 1 a run failed, 2 bad input, 3 data missing or wrong,
-    130 interrupted, 143 terminated."""
+    """Run a command; returns the exit code, which `labkit.errors` names."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a locale without UTF-8 turns no word into an error
             stream.reconfigure(errors="backslashreplace")
-    top = parser()
-    arguments, arguments.more = top.parse_known_args(argv)
-    if arguments.more and arguments.do is not run_bench:
-        top.error(f"unrecognized arguments: {' '.join(arguments.more)}")
+    arguments = _arguments(argv)
     try:
         with _raise_on_sigterm():
             return arguments.do(arguments) or OK
@@ -46,6 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(f"terminated; {STOPPED}", TERMINATED)
     except KeyboardInterrupt:
         return _say(f"interrupted; {STOPPED}", INTERRUPTED)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for; the words that no option takes are the benchmarks' own, in `more`."""
+    top = parser()
+    arguments, arguments.more = top.parse_known_args(argv)
+    if arguments.more and arguments.do is not run_bench:
+        top.error(f"unrecognized arguments: {' '.join(arguments.more)}")
+    return arguments
 
 
 @contextlib.contextmanager
@@ -65,37 +84,38 @@ def _raise_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="labkit",
-        description="Five reports on CNN image classification, reproduced.",
-    )
+def _say(message: object, code: int) -> int:
+    print(f"labkit: {message}", file=sys.stderr)
+    return code
+
+
+def parser() -> Parser:
+    """The whole command line; each command is the function that runs it, told by its docstring."""
+    top = Parser(prog="labkit", description="Five reports on CNN image classification, reproduced.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, do, text: str, parent=commands) -> argparse.ArgumentParser:
-        made = parent.add_parser(name, help=text, description=text)
-        made.set_defaults(do=do)
-        return made
+    def command(name: str, do: Callable, parent: Any = commands, **options: Any) -> Parser:
+        new = parent.add_parser(name, help=do.__doc__, description=do.__doc__, **options)
+        new.set_defaults(do=do)
+        return new
 
-    new = command("models", show_models, "list the architectures, or show one layer by layer")
+    new = command("models", show_models)
     new.add_argument("name", nargs="?", help="a model, such as mbn")
     new.add_argument("--classes", type=int, default=100, help="outputs (default 100)")
     new.add_argument("--size", type=int, help="height and width of an image (its report's own)")
     new.add_argument("--channels", type=int, help="of an image (3; 1 at size 28, as MNIST has)")
     new.add_argument("--json", action="store_true", help="print a JSON list")
 
-    new = command("rows", show_rows, "list the experiments of the reports")
-    new.add_argument("report", nargs="?", help="a report's name or number, such as 002")
+    new = command("rows", show_rows)
+    new.add_argument("target", nargs="?", help="a report's name or number (002), or a row (002-M1)")
     new.add_argument("--json", action="store_true", help="print a JSON list")
 
-    new = command("train", train_row, "train one row of a report, or go on with it")
+    new = command("train", train_row)
     new.add_argument("row", help="a row, such as 002-M1")
     _add_parameters(new)
     new.add_argument("--out", type=Path, help="also write the record into this folder")
 
-    new = command(
-        "sweep", sweep, "train every missing record of reports or rows, one after another"
-    )
+    new = command("sweep", sweep)
     new.add_argument("targets", nargs="*", help="reports or rows (default: all reports)")
     _add_parameters(new, preset="full")
     new.add_argument("--minutes", type=float, help="stop at the end of an epoch after so long")
@@ -105,41 +125,37 @@ def parser() -> argparse.ArgumentParser:
     text = "train N rows side by side; their times are then a shared machine's"
     new.add_argument("-j", "--together", type=int, default=1, metavar="N", help=text)
 
-    new = command("run", run_notebook, "run a notebook headless with papermill, and verify it")
-    new.add_argument("notebook", help="a notebook's path or name, such as 03_keras_vs_mbn")
+    new = command("run", run_notebook)
+    new.add_argument("notebook", help="a notebook's path or name, or its report's (002)")
+    text = "a parameter, such as -p preset=lesson"
     new.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", dest="values",
-                     help="a parameter, such as -p preset=lesson")  # fmt: skip
-    new.add_argument("-o", "--out", help="the executed notebook (default build/runs/NAME.ipynb)")
+                     help=text)  # fmt: skip
+    text = "the executed notebook (default build/runs/NAME.ipynb)"
+    new.add_argument("-o", "--out", type=Path, help=text)
     new.add_argument("--timeout", type=int, default=7200, help="seconds a cell may take (7200)")
 
-    new = command("book", make_book, "run every notebook headless, then build the site")
+    new = command("book", make_book)
     new.add_argument("--preset", default="smoke", help="smoke (default), lesson or full")
     new.add_argument("--allow-stale", action="store_true", help="mark stale records, do not fail")
 
-    new = command("check", check, "verify the committed records against today's code")
+    new = command("check", check)
     new.add_argument("--readme", action="store_true", help="and write the README's table from them")
 
-    text = "time training against a student's loop, Keras, and the bare network"
-    commands.add_parser("bench", help=text, add_help=False).set_defaults(do=run_bench)
+    command("bench", run_bench, add_help=False)
 
-    data = commands.add_parser("data", help="the data sets on this machine").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    command("list", data_list, "what is here, and where it came from", data)
-    for name, text in (
-        ("get", "download and verify the official archive"),
-        ("add", "add a local copy: a folder or an archive, in any usual layout"),
-        ("verify", "check the prepared sets against their digests"),
-    ):
-        new = command(name, globals()[f"data_{name}"], text, data)
-        if name != "verify":
-            new.add_argument("name", help="cifar10, cifar100 or tiny_imagenet")
-        if name == "add":
-            new.add_argument("path", type=Path)
+    new = commands.add_parser("data", help="The data sets on this machine.")
+    sets = new.add_subparsers(required=True, metavar="COMMAND")
+    command("list", data_list, sets)
+    command("verify", data_verify, sets)
+    text = "cifar10, cifar100 or tiny_imagenet"
+    command("get", data_get, sets).add_argument("name", help=text)
+    new = command("add", data_add, sets)
+    new.add_argument("name", help=text)
+    new.add_argument("path", type=Path)
     return top
 
 
-def _add_parameters(new: argparse.ArgumentParser, **defaults: Any) -> None:
+def _add_parameters(new: Parser, **defaults: Any) -> None:
     """The notebooks' parameters as options; `lk.report` checks them."""
     for name, parameter in PARAMETERS.items():
         default = defaults.get(name, parameter.default)
@@ -151,27 +167,30 @@ def _add_parameters(new: argparse.ArgumentParser, **defaults: Any) -> None:
             new.add_argument(flag, default=default, help=text, metavar=name.upper())
 
 
-def _session(name: str, arguments: argparse.Namespace):
+def _session(name: str, arguments: argparse.Namespace) -> Session:
     from labkit.session import Session
 
     return Session(name, **{key: getattr(arguments, key) for key in PARAMETERS})
 
 
 def show_models(arguments: argparse.Namespace) -> None:
+    """List the architectures, or show one layer by layer."""
     from labkit.models import MODELS
 
-    names = [arguments.name] if arguments.name else list(MODELS)
+    sizes = {name: arguments.size or model.size for name, model in MODELS.items()
+             if arguments.name in (None, name)}  # fmt: skip
+    if not sizes:
+        raise InputError(unknown("model", arguments.name, MODELS))
+    tables = {name: _layer_table(name, size, arguments) for name, size in sizes.items()}
     if arguments.name and not arguments.json:
-        print(_layer_table(arguments.name, arguments)[1])
+        print(tables[arguments.name])
         return
-    listing = []
-    for name in names:
-        size, table = _layer_table(name, arguments)
-        numbers = ("parameters", "trainable", "multiply_adds")
-        listing.append(
-            {"name": name, "classes": arguments.classes, "size": size}
-            | {key: getattr(table, key) for key in numbers}
-        )
+    keys = ("parameters", "trainable", "multiply_adds")
+    listing = [
+        {"name": name, "classes": arguments.classes, "size": sizes[name]}
+        | {key: getattr(table, key) for key in keys}
+        for name, table in tables.items()
+    ]
     if arguments.json:
         print(json.dumps(listing, indent=1))
         return
@@ -181,65 +200,68 @@ def show_models(arguments: argparse.Namespace) -> None:
               f" {row['multiply_adds']:>16,}")  # fmt: skip
 
 
-def _layer_table(name: str, arguments: argparse.Namespace):
-    """The size of an image, and the table of a network without memory for its weights."""
+def _layer_table(name: str, size: int, arguments: argparse.Namespace) -> Summary:
+    """Of a network that takes no memory for its weights."""
     import torch
 
     from labkit import models
 
-    known = models.MODELS.get(name)
-    size = arguments.size or (known.size if known else 32)
     channels = arguments.channels or (1 if size == 28 else 3)
     with torch.device("meta"):
         net = models.build(name, classes=arguments.classes, size=size, channels=channels)
-    return size, models.summary(net, (channels, size, size))
+    return models.summary(net, (channels, size, size))
 
 
 def show_rows(arguments: argparse.Namespace) -> None:
-    from labkit import compare
-    from labkit.reports import PRESETS, REPORTS, find_report
+    """List the experiments of the reports, of one report, or one experiment."""
+    from labkit.reports import find_rows
 
-    reports = [find_report(arguments.report)] if arguments.report else list(REPORTS.values())
-    listing = [
-        {
-            "id": row.id,
-            "report": report.name,
-            "title": row.title,
-            "homework": row.long,
-            "recipe": {p: r.to_json() for p in PRESETS if (r := row.at(p))},
-            "published": _published(compare.published(row.id)),
-        }
-        for report in reports
-        for row in report.rows
-    ]
+    pairs = find_rows([arguments.target] if arguments.target else [], optional=True)
     if arguments.json:
-        print(json.dumps(listing, indent=1))
+        print(json.dumps([_row(*pair) for pair in pairs], indent=1))
         return
-    for row in listing:
-        presets = ", ".join(row["recipe"])
-        if row["homework"]:
+    for report, row in pairs:
+        presets = ", ".join(_recipes(row))
+        if row.long:
             presets = presets.replace("lesson", "lesson beyond the class hour")
-        print(f"{row['id']:<12} {row['report']:<24} {row['title']}  ({presets})")
+        print(f"{row.id:<12} {report.name:<24} {row.title}  ({presets})")
 
 
-def _published(table) -> list[dict[str, Any]]:
+def _row(report: Report, row: Row) -> dict[str, Any]:
+    from labkit import compare
+
     columns = ["metric", "value", "unit", "selection", "kind", "table", "source"]
-    return json.loads(table[columns].to_json(orient="records"))
+    published = compare.published(row.id)[columns].to_json(orient="records")
+    return {
+        "id": row.id,
+        "report": report.name,
+        "title": row.title,
+        "homework": row.long,
+        "recipe": _recipes(row),
+        "published": json.loads(published),
+    }
+
+
+def _recipes(row: Row) -> dict[str, Any]:
+    from labkit.reports import PRESETS
+
+    return {preset: recipe.to_json() for preset in PRESETS if (recipe := row.at(preset))}
 
 
 def train_row(arguments: argparse.Namespace) -> None:
+    """Train one row of a report, or go on with it."""
     from labkit import records
     from labkit.reports import find_row
 
     report, _ = find_row(arguments.row)
-    session = _session(report.name, arguments)
-    for run in session.runs(arguments.row):
+    for run in _session(report.name, arguments).runs(arguments.row):
         print(run.record)
         if arguments.out:
             records.claim(run.record, arguments.out / records.file_name(run.record))
 
 
 def sweep(arguments: argparse.Namespace) -> int:
+    """Train every missing record of reports or rows, one after another."""
     from labkit.sweep.local import run_sweep
 
     if arguments.together < 1:
@@ -257,31 +279,38 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def run_notebook(arguments: argparse.Namespace) -> int:
+    """Run a notebook headless with papermill, and verify it."""
+    from labkit.reports import REPORTS
+    from labkit.runner.run import find, main_run
 
-    from labkit.runner.run import main_run
-
-    return main_run(arguments.notebook, arguments.values, arguments.out, timeout=arguments.timeout)
+    aliases = {name: report.notebook for report in REPORTS.values()
+               for name in (report.id, report.name)}  # fmt: skip
+    notebook = find(arguments.notebook, aliases)
+    return main_run(notebook, arguments.values, arguments.out, timeout=arguments.timeout)
 
 
 def make_book(arguments: argparse.Namespace) -> int:
+    """Run every notebook headless, then build the site."""
     from labkit.book import site
 
     return site.book(preset=arguments.preset, allow_stale=arguments.allow_stale)
 
 
 def check(arguments: argparse.Namespace) -> int:
+    """Verify the committed records against today's code."""
     from labkit.book.stale import check_records
 
-    code = check_records()
+    code, records = check_records()
     if arguments.readme:
-        from labkit.book.site import update_readme
+        from labkit.book.tables import update_readme
 
-        update_readme()
+        update_readme(records)
     return code
 
 
 def run_bench(arguments: argparse.Namespace) -> int:
-    """The benchmarks belong to the checkout, not to the library, and read their own options."""
+    """Time training against a student's loop, Keras, and the bare network."""
+    # they belong to the checkout, not to the library, and read their own options
     folder = files.PACKAGE.parent / "benchmarks"
     if not folder.is_dir():
         raise InputError("the benchmarks are part of a checkout; this labkit was installed alone")
@@ -292,21 +321,23 @@ def run_bench(arguments: argparse.Namespace) -> int:
 
 
 def data_list(arguments: argparse.Namespace) -> None:
+    """List what is here, and where it came from."""
     from labkit import data
 
-    rows = data.listing()
-    for row in rows:
+    for row in data.listing():
         counts = f"{row['train']:,} + {row['test']:,}" if row["train"] else ""
         print(f"{row['name']:<24} {row['state']:<10} {counts:<18} {row['source']}")
 
 
 def data_get(arguments: argparse.Namespace) -> None:
+    """Download and verify the official archive."""
     from labkit import data
 
     _print_set(data.load(arguments.name).card())
 
 
 def data_add(arguments: argparse.Namespace) -> None:
+    """Add a local copy: a folder or an archive, in any usual layout."""
     from labkit import data
 
     _print_set(data.add(arguments.name, arguments.path).card())
@@ -314,18 +345,13 @@ def data_add(arguments: argparse.Namespace) -> None:
 
 def _print_set(card: dict[str, Any]) -> None:
     whole = "complete" if card["complete"] else f"a subset of {card['published_train']:,}"
-    print(
-        f"{card['name']}: {card['train']:,} training images ({whole}), {card['test']:,} test images"
-    )
+    counts = f"{card['train']:,} training images ({whole}), {card['test']:,} test images"
+    print(f"{card['name']}: {counts}")
 
 
 def data_verify(arguments: argparse.Namespace) -> None:
+    """Check the prepared sets against their digests."""
     from labkit import data
 
     for line in data.verify():
         print(line)
-
-
-def _say(message: object, code: int) -> int:
-    print(f"labkit: {message}", file=sys.stderr)
-    return code

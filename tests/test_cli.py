@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from labkit import cli, records
+from labkit.book import stale, tables
 from labkit.train import loop
 
 
@@ -41,11 +42,44 @@ def test_models_as_json(capsys):
     assert "parameters" in capsys.readouterr().out.lower()
 
 
+def test_one_row_is_shown(capsys):
+    assert run("rows", "002-M1") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("002-M1 ")
+
+
+@pytest.mark.parametrize("name", ["002", "keras_vs_mbn", "03_keras_vs_mbn"])
+def test_a_notebook_is_run_by_its_name_or_its_reports(name, monkeypatch):
+    paths = []
+    monkeypatch.setattr("labkit.runner.run.main_run", lambda path, *_, **__: paths.append(path))
+    assert run("run", name) == 0
+    assert [path.name for path in paths] == ["03_keras_vs_mbn.ipynb"]
+
+
+@pytest.mark.faults(21)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "003-X3", "--seed", "3"),
+        ("sweep", "--dry"),
+        ("data", "--hel"),
+        ("book", "--allow"),
+    ],
+)
+def test_an_abbreviated_option_is_refused(words, capsys, home):
+    with pytest.raises(SystemExit, match="2"):
+        run(*words)
+    assert "arguments" in capsys.readouterr().err
+    assert not (home / "runs").exists()
+
+
 @pytest.mark.faults(21, 22)
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         (("rows", "keras_vs_mbm"), 2, "keras_vs_mbn"),
+        (("rows", "002-M9"), 2, "002-M"),
+        (("run", "keras_vs_mbm"), 2, "did you mean keras_vs_mbn or"),
         (("train", "002-M9"), 2, "002-M"),
         (("train", "002-M1", "--preset", "smok"), 2, "smoke"),
         (("train", "002-M1", "--epochs", "3.5"), 2, "epochs"),
@@ -187,6 +221,17 @@ def test_check_names_a_stale_record(home, monkeypatch, capsys):
     capsys.readouterr()
     assert run("check") == 1
     assert "STALE" in capsys.readouterr().out
+
+
+def test_check_reads_each_record_once(monkeypatch):
+    paths, readme = [], []
+    read = stale.read
+    monkeypatch.setattr(stale, "staleness", lambda record: "")
+    monkeypatch.setattr(stale, "read", lambda path: paths.append(path) or read(path))
+    monkeypatch.setattr(records, "read", lambda path: pytest.fail("it was read again"))
+    monkeypatch.setattr(tables, "update_readme", lambda every: readme.extend(every))
+    assert run("check", "--readme") == 0
+    assert len(readme) == len(paths) == len(set(paths)) > 1
 
 
 @pytest.mark.faults(37)

@@ -36,7 +36,7 @@ FLOORS = """
 """.split("\n")[1:-1]
 ROOMS = [room for floor in FLOORS for room in floor.split()]
 WITHOUT_TORCH = [*"errors files parameters recipe records".split(), "compare", "reports", "figures",
-                 "runner", "book.site", "book.page", "book.tables"]  # fmt: skip
+                 "runner", "book.site", "book.builder", "book.page", "book.tables"]  # fmt: skip
 RUNTIME = {"torch", "torchvision", "numpy", "pandas", "tqdm", "safetensors", "PIL"}
 EXTRA = {"figures", "runner", "book", "classroom"}  # the rooms that need labkit[book]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -252,6 +252,6 @@ def test_prose_contains_no_typed_metric(path):
         text = "\n".join(source for _, source in cells(path, "markdown"))
     else:
         text = path.read_text(encoding="utf-8")
-    # what stands between marks is made from records, and tests/test_publish.py holds it to them
+    # what stands between marks is made from records, and tests/book/test_site.py holds it to them
     text = re.sub(r"<!-- made by .*?-->.*?<!-- end -->", "", text, flags=re.DOTALL)
     assert not METRIC.findall(text)

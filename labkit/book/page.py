@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labkit.book.tables import markdown
@@ -39,61 +39,56 @@ def page(source: Notebook, executed: Notebook) -> Notebook:
     The code cells of both are the same, which the caller's key has made sure of; the cell that the
     runner injected is not shown, its values stand in the box.
     """
-    made = copy.deepcopy(source)
-    results = (
-        cell
-        for cell in executed["cells"]
-        if cell["cell_type"] == "code" and INJECTED_TAG not in cell["metadata"].get("tags", ())
-    )
-    for cell in made["cells"]:
-        if cell["cell_type"] == "code":
-            result = next(results)
-            cell["outputs"] = copy.deepcopy(result["outputs"])
-            cell["execution_count"] = result["execution_count"]
-            _place_alt(cell)
-    _place_box(made, provenance_box(executed))
-    return made
+    content = copy.deepcopy(source)
+    own = [cell for cell in executed["cells"]
+           if INJECTED_TAG not in cell["metadata"].get("tags", ())]  # fmt: skip
+    for cell, result in zip(_code(content["cells"]), _code(own), strict=True):
+        cell["outputs"] = copy.deepcopy(result["outputs"])
+        cell["execution_count"] = result["execution_count"]
+        _place_alt(cell)
+    _place_box(content, provenance_box(executed))
+    return content
 
 
 def provenance_box(executed: Notebook) -> str:
     """What was run, on what, when and by which code: one line, and the rest folded."""
-    about = executed["metadata"]["labkit"]
-    told = _told(executed)
-    data, device = told.get("data", {}), told.get("device", {})
-    values = about["parameters"]
-    kind = _data_kind(data)
+    about, metadata = executed["metadata"]["labkit"], _metadata(executed)
+    data, values = metadata.get("data", {}), about["parameters"]
     dirty = " with uncommitted changes" if about["dirty"] else ""
     lines = {
         "Parameters": ", ".join(f"`{name}={value!r}`" for name, value in values.items()),
         "Data": _data_line(data),
-        "Device": ", ".join(
-            str(part)
-            for part in (
-                device.get("name"),
-                f"{device['threads']} threads" if device else None,
-                device.get("precision"),
-            )
-            if part
-        ),
+        "Device": _device_line(metadata.get("device", {})),
         "Time": f"{about['seconds']} s, at most {about['peak_memory_mb']:,} MB of memory",
         "Executed": about["executed"],
         "Code": f"commit `{about['commit']}`{dirty}" if about["commit"] else "not a git checkout",
         "Versions": ", ".join(f"{name} {number}" for name, number in about["versions"].items()),
     }
     preset = f"preset {values['preset']}, " if "preset" in values else ""
-    title = f"Where these results come from: {preset}{kind}{about['executed'][:10]}"
-    head = [f":::{{admonition}} {title}", ":class: dropdown provenance", ""]
+    kind = f"{preset}{_data_kind(data)}{about['executed'][:10]}"
+    head = [f":::{{admonition}} Where these results come from: {kind}",
+            ":class: dropdown provenance", ""]  # fmt: skip
     table = markdown(["what", "in this run"], ((n, text) for n, text in lines.items() if text))
     return "\n".join([*head, table, ":::"])
 
 
-def _told(executed: Notebook) -> dict[str, Any]:
+def _code(cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def _metadata(executed: Notebook) -> dict[str, Any]:
     """What the notebook said of its run: `labkit` in the metadata of its outputs, the last wins."""
-    told: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for cell in executed["cells"]:
         for output in cell.get("outputs", ()):
-            told |= output.get("metadata", {}).get("labkit", {})
-    return told
+            metadata |= output.get("metadata", {}).get("labkit", {})
+    return metadata
+
+
+def _device_line(device: Mapping[str, Any]) -> str:
+    if not device:
+        return ""
+    return f"{device['name']}, {device['threads']} threads, {device['precision']}"
 
 
 def _data_kind(data: Mapping[str, Any]) -> str:
@@ -125,8 +120,8 @@ def _alt(output: Mapping[str, Any]) -> str:
     return output.get("metadata", {}).get("image/png", {}).get("alt", "")
 
 
-def _place_box(made: Notebook, box: str) -> None:
-    first = made["cells"][0]
+def _place_box(content: Notebook, box: str) -> None:
+    first = content["cells"][0]
     lines = "".join(first["source"]).splitlines()
     first["source"] = "\n".join([lines[0], "", box, "", *lines[1:]])
 

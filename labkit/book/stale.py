@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from labkit import files, records
-from labkit.errors import InputError, RecordError
+from labkit import files
+from labkit.errors import FAILED, OK, InputError, RecordError
 from labkit.recipe import Recipe
-from labkit.records import Record
+from labkit.records import Record, read
 from labkit.reports import find_row
 from labkit.train.fingerprint import record_fingerprint, same_fingerprint
 
@@ -55,25 +55,29 @@ def _same_schedule(record: Record, recipe: Recipe) -> bool:
     )
 
 
-def check_records(folder: Path | None = None) -> int:
-    """Print one line a record; 0 when every one can be read and is fresh, else 1."""
+def check_records(folder: Path | None = None) -> tuple[int, list[Record]]:
+    """Print one line a record; the exit code, and the records that can be read.
+
+    The exit code is OK when every one can be read and is fresh.
+    """
     folder = folder or files.records_home()
-    paths = sorted(folder.glob("**/*.json"))
-    bad = 0
-    for path in paths:
+    readable, reasons = [], []
+    for path in sorted(folder.glob("**/*.json")):
         try:
-            reason = staleness(records.read(path))
+            readable.append(read(path))
+            reason = staleness(readable[-1])
         except RecordError as error:
             reason = str(error)
-        bad += bool(reason)
+        reasons.append(reason)
         print(f"{'STALE' if reason else 'fresh'}  {path.relative_to(folder)}  {reason}".rstrip())
-    print(f"{len(paths) - bad} fresh, {bad} stale", file=sys.stderr)
-    return int(bool(bad))
+    stale = sum(map(bool, reasons))
+    print(f"{len(reasons) - stale} fresh, {stale} stale", file=sys.stderr)
+    return FAILED if stale else OK, readable
 
 
-def stale_records(found: Iterable[Record]) -> dict[str, str]:
+def stale_records(records: Iterable[Record]) -> dict[str, str]:
     """Path of each stale record with its reason."""
-    reasons = {str(record.path): staleness(record) for record in found}
+    reasons = {str(record.path): staleness(record) for record in records}
     return {path: reason for path, reason in reasons.items() if reason}
 
 

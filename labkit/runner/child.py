@@ -19,7 +19,10 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-from labkit.runner.watch import DEAD_KERNEL, FAILED_CELL, NO_KERNEL
+from labkit.errors import OK
+from labkit.runner.verify import DEAD_KERNEL, FAILED_CELL, NO_KERNEL
+
+__all__ = ["main"]
 
 TEXT_LIMIT = 1_000_000  # characters of printed text kept of one cell
 
@@ -47,6 +50,8 @@ class Client(PapermillNotebookClient):
 
 
 class Engine(NBClientEngine):
+    """Papermill's engine with our client."""
+
     @classmethod
     def execute_managed_notebook(
         cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **_: Any
@@ -62,10 +67,12 @@ class Engine(NBClientEngine):
 
 
 def main(notebook: str, out: str, folder: str) -> int:
-    """Run the notebook's cells in `folder`; papermill keeps `out` up to date after each cell.
+    """Run a notebook's cells; papermill keeps `out` up to date after each. Returns the exit code.
 
-    `notebook` and `out` are plain names in the working directory: papermill formats braces in
-    paths.
+    Args:
+        notebook: a plain name in the working directory, as `out`: papermill formats braces in
+            paths.
+        folder: the cells' working directory.
     """
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     papermill_engines.register("labkit", Engine)
@@ -86,7 +93,7 @@ def main(notebook: str, out: str, folder: str) -> int:
     except RuntimeError as error:  # nbclient's word for a kernel that did not come up
         print(error, file=sys.stderr)
         return NO_KERNEL
-    return 0
+    return OK
 
 
 def _follow(parent: int) -> None:

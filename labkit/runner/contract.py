@@ -6,21 +6,19 @@ A notebook's first code cell, tagged `parameters`, holds `name: type = literal` 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from labkit.errors import InputError
 from labkit.parameters import PARAMETERS, TYPES, Parameter, short
-from labkit.runner.document import read_notebook
+from labkit.runner.document import Notebook, read_notebook
 
 __all__ = ["declared"]
 
 
-def declared(notebook: Path | str | Mapping[str, Any]) -> dict[str, Parameter]:
-    """The parameters a notebook declares, in order, read without running or importing anything.
+def declared(notebook: Path | str | Notebook) -> dict[str, Parameter]:
+    """The parameters that a notebook declares, by name, in their order.
 
-    Arguments:
+    Args:
         notebook: a path, or a notebook's JSON.
 
     Raises:
@@ -31,9 +29,9 @@ def declared(notebook: Path | str | Mapping[str, Any]) -> dict[str, Parameter]:
     code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
     tagged = [c for c in code if "parameters" in c.get("metadata", {}).get("tags", ())]
     if len(tagged) != 1 or tagged[0] is not code[0]:
-        found = "it is not the first code cell" if len(tagged) == 1 else f"it has {len(tagged)}"
+        fault = "it is not the first code cell" if len(tagged) == 1 else f"it has {len(tagged)}"
         raise InputError(
-            f"a notebook needs one cell tagged 'parameters', its first code cell; {found}."
+            f"a notebook needs one cell tagged 'parameters', its first code cell; {fault}."
             " Set the tag in JupyterLab's property inspector"
         )
     return _declarations("".join(tagged[0]["source"]))
@@ -44,16 +42,16 @@ def _declarations(source: str) -> dict[str, Parameter]:
         lines = ast.parse(source).body
     except SyntaxError as error:
         raise InputError(f"the parameters cell is not Python, line {error.lineno}") from error
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for line in lines:
         parameter = _declaration(line)
-        if parameter is None or parameter.name in found:
+        if parameter is None or parameter.name in parameters:
             raise InputError(
                 f"the parameters cell may hold only 'name: type = literal' lines, one a name, with"
                 f" a type of {', '.join(TYPES)}; got {short(ast.unparse(line))}"
             )
-        found[parameter.name] = parameter
-    return found
+        parameters[parameter.name] = parameter
+    return parameters
 
 
 def _declaration(line: ast.stmt) -> Parameter | None:

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,23 @@ from typing import Any
 from labkit import files
 from labkit.errors import InputError
 from labkit.parameters import INJECTED
+
+__all__ = [
+    "ANSI",
+    "INJECTED_TAG",
+    "Fault",
+    "Notebook",
+    "clean",
+    "git",
+    "inject",
+    "inspect",
+    "is_code",
+    "provenance",
+    "read_notebook",
+    "traceback_lines",
+    "where",
+    "write",
+]
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PACKAGES = ("labkit", "torch", "torchvision", "numpy", "papermill")  # named in the provenance
@@ -33,7 +51,7 @@ class Fault:
     exception: str = ""  # the class name of what a cell raised
 
 
-def read_notebook(path: Path | str) -> dict[str, Any]:
+def read_notebook(path: Path | str) -> Notebook:
     """A notebook's JSON.
 
     Raises:
@@ -79,6 +97,7 @@ def is_code(cell: dict[str, Any]) -> bool:
 
 
 def where(notebook: Notebook, index: int) -> str:
+    """The cell at an index of `cells`, as in `cell 4 of 9 (net = build())`."""
     code = [n for n, cell in enumerate(notebook["cells"]) if is_code(cell)]
     if index not in code:
         return "the start of the kernel"
@@ -86,14 +105,14 @@ def where(notebook: Notebook, index: int) -> str:
     return f"cell {code.index(index) + 1} of {len(code)} ({lines[0][:60]})"
 
 
-def inject(notebook: Notebook, values: dict[str, Any]) -> None:
+def inject(notebook: Notebook, values: Mapping[str, Any]) -> None:
     """Put a cell that sets the values after the parameters cell, written by us, not by papermill.
 
     `repr` of checked values is exact, and unlike papermill's own cell it has no random id.
     """
-    kept = [c for c in notebook["cells"] if INJECTED_TAG not in c["metadata"].get("tags", ())]
+    cells = [c for c in notebook["cells"] if INJECTED_TAG not in c["metadata"].get("tags", ())]
     lines = [INJECTED, *(f"{name} = {value!r}" for name, value in values.items())]
-    place = next(n for n, c in enumerate(kept) if c["cell_type"] == "code") + 1
+    place = next(n for n, c in enumerate(cells) if c["cell_type"] == "code") + 1
     cell = {
         "cell_type": "code",
         "execution_count": None,
@@ -102,13 +121,14 @@ def inject(notebook: Notebook, values: dict[str, Any]) -> None:
         "outputs": [],
         "source": "\n".join(lines),
     }
-    for other in kept:
+    for other in cells:
         if other["cell_type"] == "code":
             other.update(execution_count=None, outputs=[])
-    notebook["cells"] = [*kept[:place], cell, *kept[place:]] if values else kept
+    notebook["cells"] = [*cells[:place], cell, *cells[place:]] if values else cells
 
 
 def traceback_lines(notebook: Notebook) -> list[str]:
+    """The first traceback of the outputs, without colours."""
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             if output["output_type"] == "error":
@@ -124,7 +144,7 @@ def clean(notebook: Notebook) -> None:
             cell["metadata"].pop(name, None)
 
 
-def provenance(source: Path, values: dict[str, Any]) -> dict[str, Any]:
+def provenance(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """Where an executed notebook comes from: parameters, versions, commit, time."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -133,7 +153,7 @@ def provenance(source: Path, values: dict[str, Any]) -> dict[str, Any]:
     commit = git(source.parent, "rev-parse", "HEAD")
     return {
         "notebook": os.fsencode(source.name).decode("utf-8", "replace"),
-        "parameters": values,
+        "parameters": dict(values),
         "versions": versions,
         "commit": commit,
         "dirty": bool(git(source.parent, "status", "--porcelain", "-uno")) if commit else None,
@@ -144,12 +164,12 @@ def provenance(source: Path, values: dict[str, Any]) -> dict[str, Any]:
 def git(folder: Path, *arguments: str) -> str | None:
     """Git's answer, or None outside a checkout or without git."""
     try:
-        done = subprocess.run(
+        answer = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return answer.stdout.strip()
 
 
 def write(path: Path, notebook: Notebook) -> None:

@@ -8,57 +8,75 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from labkit.errors import InputError
 from labkit.runner import document
 from labkit.runner.document import Notebook
+from labkit.runner.verify import Execution
+
+__all__ = ["execute"]
 
 START_LIMIT = 300.0  # seconds until the first cell: imports and the kernel, on a busy machine
-GRACE = 10.0  # seconds that a notebook gets to end by itself once it is told to
+GRACE = 10.0  # seconds that a notebook gets to end by itself after an interrupt
 MARK = "LABKIT_RUNNER"  # in the environment of every process that a run starts
-FAILED_CELL, DEAD_KERNEL, NO_KERNEL = 1, 9, 10  # exit codes of `execute`
 # Lines that every healthy kernel writes; they look like errors and are none.
 NOISE = ("Kernel is running over TCP without encryption", "KeyboardInterrupt caught in kernel")
 
 
-@dataclass
-class Watch:
+def execute(
+    content: Notebook,
+    source: Path,
+    *,
+    timeout: float,
+    environment: Mapping[str, str] = {},
+    progress: bool = True,
+) -> Execution:
+    """Execute a notebook's cells in the folder of `source`, and leave no process or file behind.
+
+    Ctrl-C and SIGTERM stop the execution, not the caller.
+
+    Args:
+        content: what is executed; `source` says only where, and what it is called.
+        timeout: seconds that one cell may take.
+        environment: variables that the notebook sees beside those of this process.
+        progress: print each cell as it starts.
+    """
+    temporary = tempfile.TemporaryDirectory(prefix="labkit-run-", ignore_cleanup_errors=True)
+    with temporary as name, signals() as received:
+        folder = Path(name)
+        document.write(folder / "in.ipynb", content)
+        watch = Watch(
+            content=content, timeout=timeout, source=source, environment=environment,
+            progress=progress, folder=folder, received=received,
+        )  # fmt: skip
+        watch.wait()
+        watch.notebook = _executed(folder / "out.ipynb", content)
+    return watch
+
+
+@dataclass(kw_only=True)
+class Watch(Execution):
     """One papermill process, watched until it has ended."""
 
-    folder: Path
     source: Path
-    content: Notebook
-    timeout: float
+    environment: Mapping[str, str]
     progress: bool
-    asked: list[int]  # signals that this process received, oldest first
-    reason: str = ""  # why the run was told to stop: timeout, interrupted or terminated
-    cell: int = -1  # index in content["cells"] of the cell that started last
-    code: int = 0
-    seconds: float = 0.0
-    peak_mb: float = 0.0
-    log: list[str] = field(default_factory=list)
+    folder: Path  # where it runs, and what it leaves
+    received: list[int]  # the signals of this process, oldest first
 
     def wait(self) -> None:
         """Start the process, see it end, and leave none of its processes behind."""
-        started = time.perf_counter()
-        mark = uuid.uuid4().hex
-        with (
-            (self.folder / "stdout").open("wb") as stdout,
-            (self.folder / "stderr").open("wb") as stderr,
-        ):
-            child = subprocess.Popen(
-                [sys.executable, "-m", "labkit.runner.child", "in.ipynb", "out.ipynb",
-                 str(self.source.parent)],
-                cwd=self.folder, env=_environment(self.folder, mark), start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-            )  # fmt: skip
+        start, mark = time.perf_counter(), uuid.uuid4().hex
+        child = self._start(mark)
         try:
             self._watch(child)
         finally:
@@ -66,46 +84,57 @@ class Watch:
             child.wait()
         self._follow()
         self.code = child.returncode
-        self.seconds = time.perf_counter() - started
-        text = (self.folder / "stderr").read_text(encoding="utf-8", errors="replace")
-        self.log = [line for line in text.splitlines() if not any(n in line for n in NOISE)]
+        self.seconds = time.perf_counter() - start
+        lines = self._printed("stderr")
+        self.log = [line for line in lines if not any(noise in line for noise in NOISE)]
+
+    def _start(self, mark: str) -> subprocess.Popen:
+        with (
+            (self.folder / "stdout").open("wb") as stdout,
+            (self.folder / "stderr").open("wb") as stderr,
+        ):
+            return subprocess.Popen(
+                [sys.executable, "-m", "labkit.runner.child", "in.ipynb", "out.ipynb",
+                 str(self.source.parent)],
+                cwd=self.folder, env={**_environment(self.folder, mark), **self.environment},
+                start_new_session=True, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+            )  # fmt: skip
 
     def _watch(self, child: subprocess.Popen) -> None:
         process = psutil.Process(child.pid)
-        self.cell_started, told, measured = time.perf_counter(), 0.0, 0.0
+        self.cell_start, interrupt, measurement = time.perf_counter(), 0.0, 0.0
         while child.poll() is None:
             now = time.perf_counter()
-            if now - measured > 0.5:
-                self.peak_mb = max(self.peak_mb, _memory_mb(process))
-                measured = now
+            if now - measurement > 0.5:
+                self.peak_memory_mb = max(self.peak_memory_mb, _memory_mb(process))
+                measurement = now
             self._follow()
-            if not told and self._should_stop(now):
-                told = now
+            if not interrupt and self._should_stop(now):
+                interrupt = now
                 _interrupt(process)
-            elif told and (now - told > GRACE or len(self.asked) > 1):
+            elif interrupt and (now - interrupt > GRACE or len(self.received) > 1):
                 return
             time.sleep(0.05)
 
     def _should_stop(self, now: float) -> bool:
-        if self.asked:
-            self.reason = "interrupted" if self.asked[0] == signal.SIGINT else "terminated"
-        elif now - self.cell_started > (self.timeout if self.cell >= 0 else START_LIMIT):
-            self.reason = "timed out"
-        return bool(self.reason)
+        if self.received:
+            self.stop = "interrupted" if self.received[0] == signal.SIGINT else "terminated"
+        elif now - self.cell_start > (self.timeout if self.cell >= 0 else START_LIMIT):
+            self.stop = "timed out"
+        return bool(self.stop)
 
     def _follow(self) -> None:
         """Take note of the cell that the process has come to."""
-        text = (self.folder / "stdout").read_text(encoding="utf-8", errors="replace")
-        lines = text.splitlines()
-        reached = [int(line[5:]) for line in lines if re.fullmatch(r"cell [0-9]+", line)]
-        if reached and reached[-1] != self.cell:
-            self.cell, self.cell_started = reached[-1], time.perf_counter()
+        lines = self._printed("stdout")
+        cells = [int(line[5:]) for line in lines if re.fullmatch(r"cell [0-9]+", line)]
+        if cells and cells[-1] != self.cell:
+            self.cell, self.cell_start = cells[-1], time.perf_counter()
             if self.progress:
-                print(f"{self.source.stem}: {self.where()}", flush=True)
+                print(f"{self.source.stem}: {self.place}", flush=True)
 
-    def where(self) -> str:
-        """As in `cell 4 of 9 (net = build())`."""
-        return document.where(self.content, self.cell)
+    def _printed(self, stream: str) -> list[str]:
+        text = (self.folder / stream).read_text(encoding="utf-8", errors="replace")
+        return text.splitlines()
 
 
 def _environment(folder: Path, mark: str) -> dict[str, str]:
@@ -130,12 +159,12 @@ def signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    caught = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda got, _: received.append(got)) for number in caught]
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, lambda number, _: received.append(number)) for each in numbers]
     try:
         yield received
     finally:
-        for number, handler in zip(caught, before, strict=True):
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 
 
@@ -180,3 +209,11 @@ def _reap(mark: str) -> None:
         if not left:
             return
         psutil.wait_procs(left, timeout=2)
+
+
+def _executed(path: Path, content: Notebook) -> Notebook:
+    """Papermill's file; what was put in where papermill was killed before, or while, it wrote."""
+    try:
+        return document.read_notebook(path)
+    except InputError:
+        return content

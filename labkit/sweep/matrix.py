@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,28 +49,22 @@ def jobs_of(
     Raises:
         InputError: no such report or row.
     """
-    sessions: dict[str, Session] = {}
-    jobs = []
+    session_of, jobs = functools.cache(open_session), []
     for report, row in find_rows(targets, optional=optional):
-        if report.name not in sessions:
-            sessions[report.name] = open_session(report.name)
-        session = sessions[report.name]
-        if row not in (*session.rows, *session.long_rows):
-            continue
-        for seed in range(session.parameters["seeds"]):
-            recipe = session.recipe(row.id, seed)
-            jobs.append(Job(session, row, seed, recipe, out / _place(session, row, recipe)))
+        session = session_of(report.name)
+        if row in (*session.rows, *session.long_rows):
+            jobs += [_job(session, row, seed, out) for seed in range(session.parameters["seeds"])]
     return jobs
 
 
 def chains(jobs: Iterable[Job]) -> list[list[Job]]:
     """What one process does: a job, or one after another all systems that share a router."""
-    found: dict[str, list[Job]] = {}
+    groups: dict[str, list[Job]] = {}
     for job in jobs:
         h = job.recipe.hierarchy
         key = f"{h.groups} {router_recipe(job.recipe).digest}" if h else str(job.path)
-        found.setdefault(key, []).append(job)
-    return list(found.values())
+        groups.setdefault(key, []).append(job)
+    return list(groups.values())
 
 
 def absent_sets(jobs: Iterable[Job]) -> list[str]:
@@ -81,20 +76,27 @@ def absent_sets(jobs: Iterable[Job]) -> list[str]:
 
 
 def print_costs(jobs: Sequence[Job], together: int) -> None:
-    """The matrix with its estimates, and what they come to when so many run side by side."""
+    """Print the matrix with its estimates, and what they come to with so many side by side."""
     costs = [job.cost for job in jobs]
     for job, cost in zip(jobs, costs, strict=True):
         print(
             f"{job.row.id:<10} seed {job.seed} {cost.images:>12,} images {cost.flop / 1e15:>9.4f}"
             f" PFLOP {clock(cost.seconds):>8} {cost.memory_mb:>8,.0f} MB  {job.row.title}"
         )
-    seconds, flop = sum(c.seconds for c in costs), sum(c.flop for c in costs)
-    if jobs:
-        target = pick_device(jobs[0].session.device).type
-        print(
-            f"about {clock(seconds)} in all on this {target}, {flop / 1e15:,.1f} PFLOP; at most"
-            f" {together * max(c.memory_mb for c in costs):,.0f} MB beside the data sets"
-        )
+    if not jobs:
+        return
+    target = pick_device(jobs[0].session.device).type
+    time = clock(sum(cost.seconds for cost in costs))
+    print(
+        f"about {time} in all on this {target}, {sum(cost.flop for cost in costs) / 1e15:,.1f}"
+        f" PFLOP; at most {together * max(cost.memory_mb for cost in costs):,.0f} MB beside the"
+        " data sets"
+    )
+
+
+def _job(session: Session, row: Row, seed: int, out: Path) -> Job:
+    recipe = session.recipe(row.id, seed)
+    return Job(session, row, seed, recipe, out / _place(session, row, recipe))
 
 
 def _place(session: Session, row: Row, recipe: Recipe) -> str:

@@ -2,17 +2,23 @@
 
 LABKIT_PROGRESS chooses: bar, lines or off. Unset: a bar in a terminal and in a notebook, lines
 elsewhere. A notebook's bar is one plain-text output that rewrites itself, so an executed notebook
-keeps a single line of it, needs no widget and no network.
+keeps a single line of it. tqdm words the line; its bars would read the wall clock from a thread.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
 
-EVERY = {"bar": 0.5, "lines": 10.0}  # seconds between two signs of life
+from tqdm import tqdm
+
+__all__ = ["Progress", "clock"]
+
+EVERY = {"bar": 0.5, "lines": 10.0, "off": float("inf")}  # seconds between two signs of life
+LINE = "{desc} [{bar:20}] {details}  {rate_noinv:,.0f} images/s  {remaining} left"
 
 
 class Progress:
@@ -22,38 +28,25 @@ class Progress:
     """
 
     def __init__(self, label: str, *, done: int, total: int) -> None:
-        self.label, self.done, self.total, self.first = label, done, total, done
-        self.style = style()
+        self.label, self.done, self.total, self.initial = label, done, total, done
         self.started = self.last = time.perf_counter()
-        self.write = _writer(self.style)
+        style = _style()
+        self.every, self.write = EVERY[style], _writer(style)
 
     def advance(self, images: int, details: Callable[[], str]) -> None:
         """Count so many more images, and print a sign of life if it is time for one."""
         self.done += images
         now = time.perf_counter()
-        if self.style != "off" and now - self.last >= EVERY[self.style]:
+        if now - self.last >= self.every:
             self.last = now
-            self.write(self._line(details(), now - self.started), False)
+            self.write(tqdm.format_meter(
+                self.done, self.total, now - self.started, initial=self.initial,
+                prefix=self.label, details=details(), bar_format=LINE, ascii=".#",
+            ), "")  # fmt: skip
 
     def finish(self, text: str) -> None:
         """Put `text` in the place of the bar."""
-        if self.style != "off":
-            self.write(f"{self.label}: {text}", True)
-
-    def _line(self, details: str, seconds: float) -> str:
-        share = self.done / max(1, self.total)
-        speed = (self.done - self.first) / max(seconds, 1e-9)
-        left = clock((self.total - self.done) / max(speed, 1e-9))
-        bar = "#" * round(20 * share) + "." * (20 - round(20 * share))
-        return f"{self.label} [{bar}] {details}  {speed:,.0f} images/s  {left} left"
-
-
-def style() -> str:
-    """bar, lines or off."""
-    chosen = os.environ.get("LABKIT_PROGRESS", "")
-    if chosen in ("bar", "lines", "off"):
-        return chosen
-    return "bar" if _in_kernel() or sys.stderr.isatty() else "lines"
+        self.write(f"{self.label}: {text}", "\n")
 
 
 def clock(seconds: float) -> str:
@@ -65,21 +58,28 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _style() -> str:
+    choice = os.environ.get("LABKIT_PROGRESS")
+    return choice if choice in EVERY else "bar" if _in_kernel() or sys.stderr.isatty() else "lines"
+
+
 def _in_kernel() -> bool:
     app = sys.modules.get("ipykernel.kernelapp")  # some tools import ipykernel without being one
     return app is not None and app.IPKernelApp.initialized()
 
 
-def _writer(chosen: str) -> Callable[[str, bool], None]:
-    if chosen == "bar" and _in_kernel():
-        return _notebook_writer()
-    if chosen == "bar" and sys.stderr.isatty():
-        return lambda text, last: print(f"\r{text:<110}", end="\n" if last else "", file=sys.stderr)
-    return lambda text, last: print(text, file=sys.stderr, flush=True)
+def _writer(style: str) -> Callable[[str, str], None]:
+    """What prints a text and the end of its line, which a bar has only at the last."""
+    if style == "off":
+        return lambda text, end: None
+    if style == "bar" and _in_kernel():
+        from IPython.display import display
 
-
-def _notebook_writer() -> Callable[[str, bool], None]:
-    from IPython.display import display
-
-    handle = display({"text/plain": "..."}, raw=True, display_id=True)
-    return lambda text, last: handle.update({"text/plain": text}, raw=True)
+        handle = display({"text/plain": "..."}, raw=True, display_id=True)
+        return lambda text, end: handle.update({"text/plain": text}, raw=True)
+    if style == "bar" and sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1  # a longer line cannot be written over
+        return lambda text, end: print(
+            f"\r{text if end else text[:width]:<{width}}", end=end, file=sys.stderr
+        )
+    return lambda text, end: print(text, file=sys.stderr, flush=True)

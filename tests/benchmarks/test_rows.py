@@ -5,7 +5,7 @@ import rows
 import speed
 
 from labkit import cli
-from labkit.book import tables
+from labkit.book import benchmarks
 from labkit.errors import InputError
 from labkit.recipe import Hierarchy
 from labkit.reports import REPORTS, find_row
@@ -40,7 +40,7 @@ def test_a_whole_run_is_kept_and_shown(tmp_path, monkeypatch):
     assert [line["row"] for line in written["rows"]] == every
     printed = [line["seconds"] for line in written["rows"] if line["printed"]]
     assert written["minutes"] == pytest.approx(sum(printed) / 60)
-    text = tables.benchmarks(tmp_path)
+    text = benchmarks.measurements(tmp_path)
     assert "## Every row at preset full on " in text
     assert "| 002-M1 | MNIST net | 600,000 | 1,000 | 2.00 | 10:00 |" in text
 

@@ -13,7 +13,7 @@ import pytest
 from forged import forged
 
 from labkit import files, parameters, records
-from labkit.book import models_page, page, site, stale, tables
+from labkit.book import benchmarks, builder, keys, models_page, page, site, stale, tables
 from labkit.errors import InputError
 from labkit.records import Record
 from labkit.reports import REPORTS
@@ -158,16 +158,16 @@ def test_the_readme_shows_todays_records(tmp_path):
     """Fails when a record was added: `labkit check --readme` writes the table anew."""
     shutil.copytree(site.ROOT / "book" / "records", tmp_path / "book" / "records")
     readme = (site.ROOT / "README.md").read_text(encoding="utf-8")
-    head, _, rest = readme.partition(site.MARKS[0])
-    empty = head + "".join(site.MARKS) + rest.partition(site.MARKS[1])[2]
+    head, _, rest = readme.partition(tables.MARKS[0])
+    empty = head + "".join(tables.MARKS) + rest.partition(tables.MARKS[1])[2]
     (tmp_path / "README.md").write_text(empty, encoding="utf-8")
-    site.update_readme(tmp_path)
+    tables.update_readme(records.recorded(folder=tmp_path / "book" / "records"), tmp_path)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == readme
     assert "002-M1" in readme
 
 
 def test_the_benchmarks_are_shown_as_measured(tmp_path):
-    assert tables.benchmarks(tmp_path) == "Nothing has been measured yet."
+    assert benchmarks.measurements(tmp_path) == "Nothing has been measured yet."
     case = {
         "model": "mbn", "batch": 64, "median": {"student": 10.0, "labkit": 60.0, "bare": 61.0},
         "ratios": {"student": 6.0, "bare": 60 / 61}, "targets": {"student": 3.0, "bare": 0.99},
@@ -179,7 +179,7 @@ def test_the_benchmarks_are_shown_as_measured(tmp_path):
         "peak_flops": 1.3e12, "cases": [case],
     }  # fmt: skip
     (tmp_path / "cpu.json").write_text(json.dumps(measured), encoding="utf-8")
-    text = tables.benchmarks(tmp_path)
+    text = benchmarks.measurements(tmp_path)
     assert "## Some CPU, 2 threads, bf16" in text
     assert "| `mbn` | 64 | 10 | 60 | 61 | 0.65 | 50 % |" in text
     assert "| `mbn` | student | 6.00 | 3.00 | met | 6.10 |" in text
@@ -228,13 +228,13 @@ def checkout(folder, source):
 
 def run_already(root, first=1):
     """All notebooks from this one on, as if an earlier build had run them."""
-    shared = site._environment_key(root)
+    shared = keys.environment_key(root)
     for path in sorted((root / "notebooks").glob("*.ipynb"))[first:]:
         content = document.read_notebook(path)
         done = root / "book" / "_build" / "executed" / path.name
         document.write(done, executed(content))
         note = {"seconds": 1.0, "peak_memory_mb": 1.0}
-        note["key"] = site.notebook_key(path, {"preset": "smoke"}, shared)
+        note["key"] = keys.notebook_key(path, {"preset": "smoke"}, shared)
         files_write(done.with_suffix(".json"), json.dumps(note))
 
 
@@ -243,8 +243,8 @@ def first_notebook(root):
 
 
 def key(root):
-    return site.notebook_key(first_notebook(root), {"preset": "smoke"},
-                                site._environment_key(root))  # fmt: skip
+    return keys.notebook_key(first_notebook(root), {"preset": "smoke"},
+                                keys.environment_key(root))  # fmt: skip
 
 
 CHANGES = {
@@ -289,9 +289,9 @@ def test_versions_and_parameters_are_in_the_key(tmp_path, monkeypatch):
     root = checkout(tmp_path / "root", notebook("1"))
     before = key(root)
     path = first_notebook(root)
-    shared = site._environment_key(root)
-    assert site.notebook_key(path, {"preset": "lesson"}, shared) != before
-    monkeypatch.setattr(site, "_versions", lambda names: ["torch 9"])
+    shared = keys.environment_key(root)
+    assert keys.notebook_key(path, {"preset": "lesson"}, shared) != before
+    monkeypatch.setattr(keys, "_versions", lambda names: ["torch 9"])
     assert key(root) != before
 
 
@@ -303,9 +303,9 @@ def test_links_only_where_the_checkout_has_a_public_home(tmp_path, monkeypatch):
         (None, ""),
     ):
         monkeypatch.setattr(document, "git", lambda *_, url=url: url)
-        assert site.repository(tmp_path) == home
-    assert site._links("") == {}
-    assert site._links("https://github.com/some/book")["use_edit_page_button"]
+        assert builder.repository(tmp_path) == home
+    assert builder._links("") == {}
+    assert builder._links("https://github.com/some/book")["use_edit_page_button"]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_links_only_where_the_checkout_has_a_public_home(tmp_path, monkeypatch):
 )
 def test_outside_requests_are_found(tmp_path, html, asks):
     (tmp_path / "a.html").write_text(html, encoding="utf-8")
-    assert bool(list(site.outside_requests(tmp_path))) == asks
+    assert bool(list(builder.outside_requests(tmp_path))) == asks
 
 
 def test_bad_input_is_refused(tmp_path):
@@ -377,13 +377,13 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
         assert words in page
     assert "injected" not in page
     assert (html / "book" / "intro.html").is_file()
-    assert not list(site.outside_requests(html))
+    assert not list(builder.outside_requests(html))
     assert not list(dead_links(html))
     assert "mathjax" not in page.lower()
 
     # nothing changed: nothing runs, nothing is built
     monkeypatch.setattr(site, "run", lambda *_, **__: pytest.fail("it ran again"))
-    monkeypatch.setattr(site, "_sphinx", lambda build: pytest.fail("it was built again"))
+    monkeypatch.setattr(site, "build_site", lambda build: pytest.fail("it was built again"))
     assert site.book(root=root) == 0
     assert re.search(rf"{name} +unchanged", capfd.readouterr().out)
     monkeypatch.undo()
@@ -412,13 +412,13 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
 @pytest.mark.faults(28)
 def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, monkeypatch):
     root = checkout(tmp_path / "root", notebook("1"))
-    staged = []
-    monkeypatch.setattr(site.records, "recorded", lambda **_: ["a record"])
-    monkeypatch.setattr(site.tables, "results", lambda found, stale, shown: f"{stale}")
-    monkeypatch.setattr(site.tables, "races", lambda found, stale: "")
-    monkeypatch.setattr(site, "_stale", lambda found, build: {"x/002.json": "fingerprint differs"})
-    monkeypatch.setattr(site, "_stage", lambda *arguments: staged.append(arguments[-1]))
-    monkeypatch.setattr(site, "_sphinx", lambda build: False)
+    staged, reasons = [], {"x/002.json": "fingerprint differs"}
+    monkeypatch.setattr(site, "recorded", lambda **_: ["a record"])
+    monkeypatch.setattr(site.tables, "results", lambda records, stale, pages: f"{stale}")
+    monkeypatch.setattr(site.tables, "races", lambda records, stale: "")
+    monkeypatch.setattr(site, "_stale", lambda records, build: reasons)
+    monkeypatch.setattr(site, "stage", lambda *arguments: staged.append(arguments[-1]))
+    monkeypatch.setattr(site, "build_site", lambda build: None)
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         files_write(root / "book" / "_build" / "executed" / f"{path.stem}.json", "{}")
     arguments = (sorted((root / "notebooks").glob("*.ipynb")), root / "book" / "_build", root)
@@ -470,9 +470,9 @@ def test_the_page_of_models_is_kept_until_a_source_or_the_shown_pages_change(tmp
     monkeypatch.setattr(models_page, "write", lambda folder, shown: (
         folder.mkdir(), written.append(shown)))  # fmt: skip
     for _ in range(2):
-        folder = site._models(tmp_path, ["01"])
+        folder = builder._models(tmp_path, ["01"])
     assert (folder, written) == (tmp_path / "models", [["01"]])
-    site._models(tmp_path, ["02"])
+    builder._models(tmp_path, ["02"])
     assert written == [["01"], ["02"]]
 
 
@@ -496,8 +496,12 @@ import sys
 from pathlib import Path
 from labkit.book import site
 root, build = Path(sys.argv[1]), Path(sys.argv[1]) / "book" / "_build"
+def build_site(build):
+    html = build / "site" / "html"
+    html.mkdir(parents=True)
+    return html
 def publish():
-    site._sphinx = lambda build: (build / "site" / "_build" / "html").mkdir(parents=True) or True
+    site.build_site = build_site
     return site._publish(sorted((root / "notebooks").glob("*.ipynb")), build, root, False)
 assert publish() == 0
 print("torch" in sys.modules)

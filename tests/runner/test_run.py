@@ -95,14 +95,15 @@ def test_a_good_notebook_is_verified_and_named(make):
     hostile = "\"'''\\ {x} %s\n\u00e9\U0001f600 # $(date)" + "x" * 100_000
     path = make(
         "import hashlib, os\nprint(preset, seeds, hashlib.sha256(note.encode()).hexdigest())",
-        "print(os.getcwd(), os.environ['MPLBACKEND'])",
+        "print(os.getcwd(), os.environ['MPLBACKEND'], os.environ['COLOUR'])",
         "for _ in range(300): print('x' * 10_000)",
         "",
     )
     before = path.read_bytes()
     out = out_of(path)
     out.with_name(f"{out.stem}.failed.ipynb").write_text("old", encoding="utf-8")
-    result = run.run(path, out, {"seeds": "3", "note": hostile}, progress=False)
+    values, environment = {"seeds": "3", "note": hostile}, {"COLOUR": "blue"}
+    result = run.run(path, out, values, environment=environment, progress=False)
     assert result.ok
     assert (result.status, result.exit_code, result.out) == ("ok", 0, out)
     assert result.seconds > 0
@@ -111,7 +112,7 @@ def test_a_good_notebook_is_verified_and_named(make):
     assert sorted(p.name for p in path.parent.iterdir()) == sorted([path.name, out.name])
     printed = outputs(out)
     assert printed[0] == f"smoke 3 {hashlib.sha256(hostile.encode()).hexdigest()}\n"
-    assert printed[1] == f"{path.parent} agg\n"
+    assert printed[1] == f"{path.parent} agg blue\n"
     assert len(printed[2]) < 1_100_000
     assert "the rest is left out" in printed[2]
     content = json.loads(out.read_text(encoding="utf-8"))
@@ -336,8 +337,11 @@ def test_find_names_what_there_is(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "09_test.ipynb").touch()
     monkeypatch.chdir(tmp_path)
     assert run.find("09_test").name == "09_test.ipynb"
-    with pytest.raises(InputError, match="09_test"):
+    assert run.find("test", {"test": "09_test", "other": "10_other"}).name == "09_test.ipynb"
+    with pytest.raises(InputError, match="no notebook '9_test'; did you mean 09_test"):
         run.find("9_test")
+    with pytest.raises(InputError, match="no notebook 'other'"):
+        run.find("other", {"other": "10_other"})
 
 
 def executed(*counts_and_outputs):
