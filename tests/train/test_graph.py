@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import mmap
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +101,15 @@ def test_a_step_that_waits_is_never_captured(cuda, monkeypatch, capsys):
     assert sums.update.failed
     assert sums.update.count() == 0
     assert "no CUDA graph of this step, going on without" in capsys.readouterr().err
+
+
+def test_pytorchs_own_warning_is_passed_over_only_word_for_word():
+    """Its words are in the library that warns; the pretended one repeats ours."""
+    library = Path(torch.__file__).parent / "lib" / "libtorch_python.so"
+    if not library.exists():
+        pytest.skip("this system's PyTorch is laid out otherwise")
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as words:
+        assert words.find(graph.PROTOTYPE.encode()) > 0
 
 
 def test_other_warnings_of_a_step_are_passed_on(cuda, monkeypatch):
