@@ -22,13 +22,21 @@ from labkit import models
 from labkit.data import Data
 from labkit.data.augment import pipelines
 from labkit.data.batches import CHUNK
-from labkit.data.partitions import PARTITIONS
 from labkit.recipe import Recipe
 from labkit.train.device import use_bf16
 from labkit.train.evaluate import BATCH
 
-__all__ = ["Cost", "Net", "Part", "estimate", "examine", "free_memory", "memory", "parts",
-           "seconds_per_image", "speed"]  # fmt: skip
+__all__ = [
+    "Cost",
+    "Net",
+    "estimate",
+    "examine",
+    "free_memory",
+    "memory",
+    "parts",
+    "seconds_per_image",
+    "speed",
+]
 
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum
 STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
@@ -68,30 +76,17 @@ class Net:
     widest: int
 
 
-@dataclass(frozen=True)
-class Part:
-    """One network that a recipe trains: what it is, its outputs, the images it sees in all."""
+def parts(recipe: Recipe) -> list[Recipe]:
+    """What a recipe trains, as recipes of one network each.
 
-    model: str
-    options: dict
-    classes: int
-    images: int
-
-
-def parts(recipe: Recipe, images: int, classes: int) -> list[Part]:
-    """The networks that a recipe trains on a set of so many training images and classes.
-
-    A coarse-to-fine system has a router and a fine model for each group, which sees its share of
-    the images. Early stopping is not foreseen.
+    A coarse-to-fine system has a router and its fine models, which count as one: between them they
+    see every image, and what their outputs take is no work to speak of.
     """
-    shown = _shown(recipe, images) * recipe.passes
-    h = recipe.hierarchy
+    h, router = recipe.hierarchy, recipe.replace(hierarchy=None)
     if not h:
-        return [Part(recipe.model, recipe.options, classes, recipe.epochs * shown)]
-    groups = [len(members) for members in PARTITIONS[h.groups].values()]
-    epochs = (h.epochs or recipe.epochs) * shown
-    fine = [Part(h.model, h.options, n, round(epochs * n / classes)) for n in groups]
-    return [Part(recipe.model, recipe.options, len(groups), recipe.epochs * shown), *fine]
+        return [router]
+    fine = router.replace(model=h.model, options=h.options, epochs=h.epochs or recipe.epochs)
+    return [router, fine]
 
 
 def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
@@ -173,14 +168,14 @@ def speed(device: torch.device, bf16: bool) -> tuple[float, float]:
 
 
 def _nets(recipe: Recipe, data: Data, bf16: bool) -> list[tuple[Net, int]]:
-    """Each network that a recipe trains, with the images that it sees.
-
-    All have an output for every class: a fine model has fewer, which is no work to speak of.
-    """
-    size, classes = data.shape[-1], len(data.classes)
+    """Each network that a recipe trains, with the images that it sees."""
+    size, classes, images = data.shape[-1], len(data.classes), len(data.train)
     return [
-        (examine(part.model, json.dumps(part.options), classes, size, bf16), part.images)
-        for part in parts(recipe, len(data.train), classes)
+        (
+            examine(part.model, json.dumps(part.options), classes, size, bf16),
+            part.images_shown(images),
+        )
+        for part in parts(recipe)
     ]
 
 
@@ -207,21 +202,16 @@ def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float
     if device.type == "cpu":
         return (weights + images + IDLE * max(training, scoring)) / 1e6 + SCRATCH
     weights += 4 * net.parameters * bf16  # weights and gradients in bfloat16, all at once
-    chunk = min(max(CHUNK["cuda"], recipe.batch), _shown(recipe, len(data.train)))
-    training += AUGMENTED * chunk * 4 * math.prod(data.shape)
+    training += AUGMENTED * max(CHUNK["cuda"], recipe.batch) * 4 * math.prod(data.shape)
     images += data.train.images.nbytes + data.test.images.nbytes
     return (weights + images + max(training, scoring)) / 1e6 + GPU_SCRATCH
-
-
-def _shown(recipe: Recipe, images: int) -> int:
-    """How many of so many images are trained on."""
-    return min(recipe.train_size or images, images - recipe.validation)
 
 
 def _prepared(recipe: Recipe, data: Data) -> int:
     """Bytes of the training images that pipelines keep as they want them."""
     kept = {pipeline for pipeline in pipelines(recipe.augment) if pipeline.fixed}
-    return len(kept) * _shown(recipe, len(data.train)) * data.train.images[0].nbytes
+    shown = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
+    return len(kept) * shown * data.train.images[0].nbytes
 
 
 def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:
