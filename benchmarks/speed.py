@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--keras", metavar="PYTHON",
                         help="a Python with TensorFlow, to compare with")  # fmt: skip
     parser.add_argument("--compiled", action="store_true",
-                        help="torch.compile too, on a GPU; that takes minutes a network")  # fmt: skip
+                        help="torch.compile too, on a GPU: minutes a network")  # fmt: skip
     arguments = parser.parse_args(argv)
     models = [case.model for case in (*CASES, *GPU_CASES)]
     for name in arguments.names:

@@ -86,6 +86,18 @@ class Recorded:
 
 
 @contextlib.contextmanager
+def waiting_is_an_error():
+    """On a GPU: whatever makes Python wait for it raises inside."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=graph.PROTOTYPE)
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@contextlib.contextmanager
 def pretended_cuda(monkeypatch):
     """CUDA's part of `Replay`, played by a CPU: the streams that became current, in order."""
     streams = ["main"]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import waiting_is_an_error
 
 from labkit.data import augment
 from labkit.data.augment import AUGMENTS, Augment, unit
@@ -146,8 +147,8 @@ def test_bad_arguments_are_sentences():
 @pytest.mark.gpu
 def test_on_a_gpu_only_a_union_waits_and_once():
     images = Split(
-        torch.randint(0, 256, (500, 3, 64, 64), dtype=torch.uint8, device="cuda"),
-        torch.arange(500, device="cuda"),
+        torch.randint(0, 256, (5000, 3, 64, 64), dtype=torch.uint8, device="cuda"),
+        torch.arange(5000, device="cuda"),
     )
     numbers = torch.Generator("cuda").manual_seed(0)
     normalise = ((0.5,) * 3, (0.25,) * 3)
@@ -155,12 +156,12 @@ def test_on_a_gpu_only_a_union_waits_and_once():
     for name in ("crop_flip", "set1+set2"):
         count = len(list(batches(images, 64, augment=name, **options)))
         epoch = batches(images, 64, augment=name, **options)
-        next(epoch)  # copies the constants, and reads the sizes of a union
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            assert len(list(epoch)) == count - 1
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+        _, first = next(epoch)  # copies the constants, and reads the sizes of a union
+        with waiting_is_an_error():
+            rest = [y for _, y in epoch]
+        assert len(rest) == count - 1
+        shown = torch.bincount(torch.cat([first, *rest]))
+        assert shown.tolist() == [len(name.split("+"))] * 5000
 
 
 @pytest.mark.parametrize("drop_last", [True, False])
