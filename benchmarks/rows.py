@@ -129,17 +129,14 @@ def _time(
 ) -> Line:
     """`known` holds the speeds that were measured before."""
     recipe, data = row.at(preset), CATALOGUE[row.full.dataset]
-    parts = cost.parts(recipe, data.published[0], len(data.classes))
-    took = flop = 0.0
-    for part in parts:
-        one = recipe.replace(hierarchy=None, model=part.model, options=part.options)
-        key = json.dumps([{n: one.to_json()[n] for n in SHARED}, part.classes, data.side])
+    took, flop, images = 0.0, 0.0, 0
+    for part in cost.parts(recipe):
+        key = json.dumps([{name: part.to_json()[name] for name in SHARED}, data.side])
         if key not in known:
-            known[key] = _speed(one, part.classes, data, device, seconds)
+            known[key] = _speed(part, len(data.classes), data, device, seconds)
         rate, each = known[key]
-        took += part.images / rate
-        flop += part.images * each
-    images = sum(part.images for part in parts)
+        shown = part.images_shown(data.published[0])
+        images, took, flop = images + shown, took + shown / rate, flop + shown * each
     return Line(row.id, report.title, row.title, not row.optional, images, flop, took)
 
 

@@ -9,6 +9,7 @@ that a machine that slows down slows them all:
 - `bare`: one fixed batch through the same update, with no data behind it. Nothing can be faster;
 - `eager`, on a GPU: `bare` without the CUDA graph;
 - `deterministic`, on a GPU: `bare` with kernels that repeat their bits;
+- `compiled`, on a GPU with --compiled: `bare` with a network of torch.compile in the CUDA graph;
 - `keras`, where a Python with TensorFlow is given: Keras's own `fit` on report 002's two networks.
 """
 
@@ -114,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="images a round, as a share of usual (1)")  # fmt: skip
     parser.add_argument("--keras", metavar="PYTHON",
                         help="a Python with TensorFlow, to compare with")  # fmt: skip
+    parser.add_argument("--compiled", action="store_true",
+                        help="torch.compile too, on a GPU: minutes a network")  # fmt: skip
     arguments = parser.parse_args(argv)
     models = [case.model for case in (*CASES, *GPU_CASES)]
     for name in arguments.names:
@@ -130,6 +133,7 @@ def bench(
     device: str = "auto",
     scale: float = 1.0,
     keras: str | None = None,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Time every case, print a line each, write the results; images per second throughout.
 
@@ -139,9 +143,11 @@ def bench(
     `keras` is a Python that has TensorFlow; without one that comparison is left out, and said so.
 
     Raises:
-        InputError: that Python cannot run Keras.
+        InputError: that Python cannot run Keras, or `compiled` is asked for without a GPU.
     """
     target = pick_device(device)
+    if compiled and target.type != "cuda":
+        raise InputError("--compiled is timed on a GPU only; leave it out, or use device=cuda")
     bf16 = use_bf16("auto", target)
     card = device_card(target, bf16)
     peak = cost.speed(target, bf16)[0]
@@ -162,6 +168,7 @@ def bench(
         ways = {"labkit": _labkit, "bare": _bare}
         if target.type == "cuda":
             ways |= {"eager": _eager, "deterministic": _deterministic}
+            ways |= {"compiled": _compiled} if compiled else {}
         with contextlib.ExitStack() as stack:
             ways["student"] = stack.enter_context(_student(card["threads"], few))
             if keras and case.model in KERAS:
@@ -325,6 +332,14 @@ def _bare(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
 def _deterministic(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
     with own_randomness(device, deterministic=True):
         return _bare(case, split, device, bf16)
+
+
+def _compiled(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
+    torch.compiler.reset()  # after a few networks it would leave the next ones as they are
+    net, optimizer = _made(case, device)
+    net.compile(dynamic=False)
+    with loop.make_update(net, optimizer, case.recipe, bf16) as update:
+        return _fixed_batch(case, split, device, update)
 
 
 def _eager(case: Case, split: Split, device: torch.device, bf16: bool) -> float:

@@ -1,6 +1,7 @@
 """What the tests of several rooms need: tiny recipes, what two runs share, a pretended CUDA."""
 
 import contextlib
+import warnings
 
 import numpy as np
 import torch
@@ -85,17 +86,33 @@ class Recorded:
 
 
 @contextlib.contextmanager
+def waiting_is_an_error():
+    """On a GPU: whatever makes Python wait for it raises inside."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=graph.PROTOTYPE)
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@contextlib.contextmanager
 def pretended_cuda(monkeypatch):
     """CUDA's part of `Replay`, played by a CPU: the streams that became current, in order."""
     streams = ["main"]
 
     @contextlib.contextmanager
-    def capture(made, stream):
+    def capture(made, stream, capture_error_mode):
+        assert capture_error_mode == "thread_local"
         streams.append("side")
         made.begin()
         yield
         made.end()
         streams.pop()
+
+    def set_sync_debug_mode(mode):
+        warnings.warn(f"{graph.PROTOTYPE} (Triggered internally at Module.cpp:1.)", stacklevel=2)
 
     replacements = {
         "Stream": lambda device: Stream(),
@@ -105,7 +122,7 @@ def pretended_cuda(monkeypatch):
         "CUDAGraph": Recorded,
         "graph": capture,
         "get_sync_debug_mode": lambda: 0,
-        "set_sync_debug_mode": lambda mode: None,
+        "set_sync_debug_mode": set_sync_debug_mode,
     }
     for name, replacement in replacements.items():
         monkeypatch.setattr(torch.cuda, name, replacement)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -11,6 +10,12 @@ from torch import Generator, Tensor
 from labkit.data.augment import AUGMENTS, pipelines, unit
 from labkit.data.dataset import Split
 from labkit.errors import InputError
+
+__all__ = ["CHUNK", "batches"]
+
+# images that are augmented at once, in whole batches and never less than one: on a GPU that saves
+# launches, and takes the memory of `labkit.train.cost.AUGMENTED`
+CHUNK = {"cpu": 1, "cuda": 2048}
 
 
 def batches(
@@ -44,24 +49,27 @@ def batches(
         )
     samples = len(split) * len(augments)
     order = _order(samples, generator if shuffle else None, split.labels.device)
-    count = samples // batch if drop_last else math.ceil(samples / batch)
+    if drop_last:
+        order = order[: samples // batch * batch]
+    several = max(1, CHUNK[split.images.device.type] // batch)
     scale = _scale(normalise, split.images.device)
     sources = [split.through(pipeline.prepare) for pipeline in augments]
-    groups = _groups(order, batch, len(split), len(augments), count)
-    for parts in groups:
+    for parts, rows in _chunks(order, batch, several, len(split), len(augments)):
         images = [
             unit(pipeline.random(source.index_select(0, index), generator))
             for pipeline, source, index in zip(augments, sources, parts, strict=True)
             if len(index)
         ]
         x = images[0] if len(images) == 1 else torch.cat(images)
+        y = split.labels.index_select(0, torch.cat(parts))
+        if rows is not None:
+            x, y = x.index_select(0, rows), y.index_select(0, rows)
         if scale is not None:
             x = x.sub_(scale[0]).mul_(scale[1])  # ours: nobody else holds these pixels
         # the pixels of a channel lie together until here: augmenting is then twice as fast
-        yield (
-            x.contiguous(memory_format=torch.channels_last),
-            split.labels.index_select(0, torch.cat(parts)),
-        )
+        x = x.contiguous(memory_format=torch.channels_last)
+        for start in range(0, len(x), batch):
+            yield x[start : start + batch], y[start : start + batch]
 
 
 def _order(samples: int, generator: Generator | None, device: torch.device) -> Tensor:
@@ -70,23 +78,28 @@ def _order(samples: int, generator: Generator | None, device: torch.device) -> T
     return torch.randperm(samples, generator=generator, device=device)
 
 
-def _groups(
-    order: Tensor, batch: int, n: int, ways: int, count: int
-) -> Iterator[tuple[Tensor, ...]]:
-    """For each of `count` batches, the image indices that go through each pipeline.
+def _chunks(
+    order: Tensor, batch: int, several: int, n: int, ways: int
+) -> Iterator[tuple[Sequence[Tensor], Tensor | None]]:
+    """For each chunk of `several` batches, the image indices that go through each pipeline.
 
-    A sample s of `order` is image s % n under pipeline s // n. Within a batch the samples are
-    grouped by pipeline; the sizes of the groups are read from the device once.
+    A sample s of `order` is image s % n under pipeline s // n. Within a chunk the samples are
+    grouped by pipeline; `rows` brings them back into their batches, where a chunk has more than
+    one. The sizes of the groups are read from the device once.
     """
+    chunk = batch * several
+    starts = range(0, len(order), chunk)
     if ways == 1:
-        for step in range(count):
-            yield (order[step * batch : (step + 1) * batch],)
+        yield from (((order[start : start + chunk],), None) for start in starts)
         return
-    key = torch.arange(len(order), device=order.device) // batch * ways + order // n
-    sizes = torch.bincount(key, minlength=ways * math.ceil(len(order) / batch)).tolist()
-    parts = (order[key.argsort(stable=True)] % n).split(sizes)
-    for step in range(count):
-        yield parts[step * ways : (step + 1) * ways]
+    key = torch.arange(len(order), device=order.device) // chunk * ways + order // n
+    sizes = torch.bincount(key, minlength=ways * len(starts)).tolist()
+    grouped = key.argsort(stable=True)
+    parts = (order[grouped] % n).split(sizes)
+    for step, start in enumerate(starts):
+        places = grouped[start : start + chunk] // batch
+        rows = places.argsort(stable=True) if several > 1 else None
+        yield parts[step * ways : (step + 1) * ways], rows
 
 
 def _scale(normalise: tuple | None, device: torch.device) -> tuple[Tensor, Tensor] | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -22,10 +25,11 @@ from labkit.errors import (
     RecordError,
     TrainingError,
 )
+from labkit.records import Record
 from labkit.session import Session
 from labkit.sweep import matrix
 from labkit.sweep.matrix import Job
-from labkit.train.device import TOGETHER
+from labkit.train.device import TOGETHER, pick_device
 from labkit.train.fingerprint import stamp
 
 __all__ = ["run_sweep"]
@@ -68,10 +72,10 @@ def run_sweep(
             " stand-in with --data synthetic"
         )
     together = min(together, len(matrix.chains(missing)))  # a lone training shares nothing
-    if together <= 1:
-        done = (_train(job, deadline) for job in missing)
-    else:
+    if together > 1:
         done = _side_by_side(missing, deadline, together)
+    else:
+        done = _one_by_one(missing, deadline)
     failed = False
     try:
         for failure in done:  # a row that failed does not keep the others from training
@@ -84,8 +88,60 @@ def run_sweep(
     return int(failed)
 
 
-def _train(job: Job, deadline: float | None) -> str:
-    """Train one record and write it; what went wrong, or nothing.
+def _one_by_one(jobs: list[Job], deadline: float | None) -> Iterator[str]:
+    """What went wrong with each job in turn, or nothing."""
+    beside = any(pick_device(job.session.device).type == "cuda" for job in jobs)
+    with _keeper() if beside else contextlib.nullcontext(_keep) as keep:
+        for job in jobs:
+            yield _train(job, deadline, keep)
+
+
+def _keep(record: Record, path: Path) -> None:
+    """Write an earned record, with its fingerprint."""
+    records.claim(stamp(record), path)
+
+
+@contextlib.contextmanager
+def _keeper() -> Iterator[Callable[[Record, Path], None]]:
+    """`_keep` in a process of its own: it takes seconds of a CPU, and the GPU need not wait.
+
+    What was handed over is written also where this process is stopped or killed. What the other
+    one could not write, if it died or the disk is full, is tried again here at the end.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    earned: list[tuple[Record, Path]] = []
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_keep_all, args=(theirs,))
+    process.start()
+    theirs.close()
+
+    def keep(record: Record, path: Path) -> None:
+        earned.append((record, path))
+        with contextlib.suppress(ConnectionError):
+            ours.send((record, path))
+
+    try:
+        yield keep
+    finally:
+        ours.close()
+        process.join()
+        for record, path in earned:
+            if not path.exists():
+                _keep(record, path)
+
+
+def _keep_all(earned: Connection) -> None:
+    """Keep what comes, until nobody sends any more; a stop of the sweep ends that and not this."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # fingerprints are a CPU's
+    with contextlib.suppress(EOFError, OSError, DataError):
+        while True:
+            _keep(*earned.recv())
+
+
+def _train(job: Job, deadline: float | None, keep: Callable[[Record, Path], None]) -> str:
+    """Train one record and keep it; what went wrong, or nothing.
 
     What nobody has foreseen is told in full, and does not keep the other rows from training.
 
@@ -107,7 +163,7 @@ def _train(job: Job, deadline: float | None) -> str:
     except RuntimeError as error:  # PyTorch's own for whatever it cannot do
         traceback.print_exc()
         return f"{job.row.id}: {type(error).__name__}, as above"
-    records.claim(stamp(run.record), job.path)
+    keep(run.record, job.path)
     print(run.record, flush=True)
     return ""
 
@@ -146,4 +202,4 @@ def _side_by_side(jobs: list[Job], deadline: float | None, together: int) -> Ite
 
 
 def _train_apart(chain: list[Job], deadline: float | None) -> list[str]:
-    return [_train(job, deadline) for job in chain]
+    return list(_one_by_one(chain, deadline))

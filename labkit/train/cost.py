@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,22 @@ from torch.nn import functional as F
 from labkit import models
 from labkit.data import Data
 from labkit.data.augment import pipelines
-from labkit.data.partitions import PARTITIONS
+from labkit.data.batches import CHUNK
 from labkit.recipe import Recipe
 from labkit.train.device import use_bf16
 from labkit.train.evaluate import BATCH
+
+__all__ = [
+    "Cost",
+    "Net",
+    "estimate",
+    "examine",
+    "free_memory",
+    "memory",
+    "parts",
+    "seconds_per_image",
+    "speed",
+]
 
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum
 STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
@@ -36,8 +49,10 @@ REACHED, TOUCHES = 0.75, 20.0
 # 0.83 to 1.1 times their peak
 IDLE, SCRATCH = 1.3, 100.0
 GPU_SCRATCH = 134.0  # cuBLAS: 32 MiB for both its threads on both streams; reckoned, not measured
-SCORED = 3  # outputs of the widest layer that are held at once without a backward pass
+AUGMENTED = 7  # float32 copies of a chunk of images that `set2` holds at once, counted on a CPU
+SCORED = 3  # float32 outputs of the widest layer that are held at once without a backward pass
 TRAINING = 3  # forward, and backward through inputs and weights
+MEMINFO, GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -61,34 +76,17 @@ class Net:
     widest: int
 
 
-@dataclass(frozen=True)
-class Part:
-    """One network that a recipe trains: what it is, its outputs, the images it sees in all."""
+def parts(recipe: Recipe) -> list[Recipe]:
+    """What a recipe trains, as recipes of one network each.
 
-    model: str
-    options: dict
-    classes: int
-    images: int
-
-
-def parts(recipe: Recipe, images: int, classes: int) -> list[Part]:
-    """The networks that a recipe trains on a set of so many training images and classes.
-
-    A coarse-to-fine system has a router and a fine model for each group, which sees its share of
-    the images. Early stopping is not foreseen.
+    A coarse-to-fine system has a router and its fine models, which count as one: between them they
+    see every image, and what their outputs take is no work to speak of.
     """
-    shown = min(recipe.train_size or images, images - recipe.validation)
-    shown *= recipe.passes
-    h = recipe.hierarchy
+    h, router = recipe.hierarchy, recipe.replace(hierarchy=None)
     if not h:
-        return [Part(recipe.model, recipe.options, classes, recipe.epochs * shown)]
-    groups = [len(members) for members in PARTITIONS[h.groups].values()]
-    router = Part(recipe.model, recipe.options, len(groups), recipe.epochs * shown)
-    epochs = h.epochs or recipe.epochs
-    return [
-        router,
-        *(Part(h.model, h.options, n, round(epochs * shown * n / classes)) for n in groups),
-    ]
+        return [router]
+    fine = router.replace(model=h.model, options=h.options, epochs=h.epochs or recipe.epochs)
+    return [router, fine]
 
 
 def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
@@ -103,30 +101,19 @@ def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
         InputError: no such model or option.
     """
     bf16 = use_bf16(recipe.precision, device)
-    flop = seconds = images = 0
-    for part in parts(recipe, len(data.train), len(data.classes)):
-        net = examine(part.model, json.dumps(part.options), part.classes, data.shape[-1], bf16)
-        flop += 2 * TRAINING * net.multiply_adds * part.images
-        seconds += part.images * seconds_per_image(net, device, bf16)
-        images += part.images
-    return Cost(flop, images, memory(recipe, data, device), seconds)
+    nets = _nets(recipe, data, bf16)
+    return Cost(
+        flop=sum(2 * TRAINING * net.multiply_adds * images for net, images in nets),
+        images=sum(images for _, images in nets),
+        memory_mb=memory(recipe, data, device),
+        seconds=sum(images * seconds_per_image(net, device, bf16) for net, images in nets),
+    )
 
 
 def memory(recipe: Recipe, data: Data, device: torch.device) -> float:
-    """The megabytes of `estimate`, without measuring how fast the device is.
-
-    Each network is looked at once, with an output for every class: a fine model has fewer, which
-    is no memory to speak of.
-    """
-    bf16 = use_bf16(recipe.precision, device)
-    size, classes = data.shape[-1], len(data.classes)
-    nets = {
-        (part.model, json.dumps(part.options)) for part in parts(recipe, len(data.train), classes)
-    }
-    return max(
-        _memory(examine(model, options, classes, size, bf16), recipe, data, device)
-        for model, options in nets
-    )
+    """The megabytes of `estimate`, without measuring how fast the device is."""
+    nets = _nets(recipe, data, use_bf16(recipe.precision, device))
+    return max(_memory(net, recipe, data, device) for net, _ in nets)
 
 
 def seconds_per_image(net: Net, device: torch.device, bf16: bool) -> float:
@@ -148,7 +135,7 @@ def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Ne
     table = models.summary(net, (3, size, size))
     width = 2 if bf16 else 4
     few, more = (_kept(net.train(), n, size, width) for n in (2, 3))
-    widest = max(_elements(line.output) for line in table.lines) * width
+    widest = max(math.prod(line.output) for line in table.lines) * width
     return Net(table.parameters, table.multiply_adds, more - few, widest)
 
 
@@ -157,20 +144,14 @@ def free_memory(device: torch.device) -> float:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return (torch.cuda.mem_get_info(device)[0] + kept) / 1e6
-    free = [float("inf")]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        lines = dict(
-            line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines()
-        )
-        free.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    group = Path("/sys/fs/cgroup")
-    limit = group / "memory.max"
+    free = [math.inf]
+    if MEMINFO.exists():
+        free.append(_numbers(MEMINFO)["MemAvailable"] * 1024)
+    limit = GROUP / "memory.max"
     if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
-        used = int((group / "memory.current").read_text(encoding="utf-8"))
-        lines = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
-        cached = dict(line.split() for line in lines)["inactive_file"]  # given back when needed
-        free.append(int(text) - used + int(cached))
+        used = int((GROUP / "memory.current").read_text(encoding="utf-8"))
+        cached = _numbers(GROUP / "memory.stat")["inactive_file"]  # given back when needed
+        free.append(int(text) - used + cached)
     return min(free) / 1e6
 
 
@@ -178,10 +159,24 @@ def free_memory(device: torch.device) -> float:
 def speed(device: torch.device, bf16: bool) -> tuple[float, float]:
     """(operations, bytes) a second of this device, by one large product and one large sum."""
     n, many = (8192, 2**26) if device.type == "cuda" else (1536, 2**24)  # more than caches hold
-    a = torch.ones(n, n, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+    numbers = torch.Generator(device).manual_seed(0)  # of ones a GPU multiplies more a second
+    a = torch.randn(n, n, generator=numbers, device=device)
+    a = a.to(torch.bfloat16 if bf16 else torch.float32)
     b, c = torch.ones(2, many, device=device)
     rate = 2 * n**3 / _seconds(lambda: a @ a, device)
     return rate, 8 * many / _seconds(lambda: torch.add(b, 1, out=c), device)
+
+
+def _nets(recipe: Recipe, data: Data, bf16: bool) -> list[tuple[Net, int]]:
+    """Each network that a recipe trains, with the images that it sees."""
+    size, classes, images = data.shape[-1], len(data.classes), len(data.train)
+    return [
+        (
+            examine(part.model, json.dumps(part.options), classes, size, bf16),
+            part.images_shown(images),
+        )
+        for part in parts(recipe)
+    ]
 
 
 def _seconds(work, device: torch.device) -> float:
@@ -198,15 +193,18 @@ def _seconds(work, device: torch.device) -> float:
 
 def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float:
     """Megabytes: weights, gradients, optimizer, and a batch on its way or images being scored."""
+    bf16 = use_bf16(recipe.precision, device)
     states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
     weights = 4 * net.parameters * (2 + states)
     training = recipe.batch * (net.kept + 2 * net.widest)
-    batch = max(training, BATCH[device.type] * SCORED * net.widest)
+    scoring = BATCH[device.type] * SCORED * net.widest * (2 if bf16 else 1)
     images = _prepared(recipe, data)
-    if device.type == "cuda":
-        images += data.train.images.nbytes + data.test.images.nbytes
-        return (weights + images + batch) / 1e6 + GPU_SCRATCH
-    return (weights + images + IDLE * batch) / 1e6 + SCRATCH
+    if device.type == "cpu":
+        return (weights + images + IDLE * max(training, scoring)) / 1e6 + SCRATCH
+    weights += 4 * net.parameters * bf16  # weights and gradients in bfloat16, all at once
+    training += AUGMENTED * max(CHUNK["cuda"], recipe.batch) * 4 * math.prod(data.shape)
+    images += data.train.images.nbytes + data.test.images.nbytes
+    return (weights + images + max(training, scoring)) / 1e6 + GPU_SCRATCH
 
 
 def _prepared(recipe: Recipe, data: Data) -> int:
@@ -234,5 +232,7 @@ def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:
     return sum(count for _, count in storages.values())
 
 
-def _elements(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel()
+def _numbers(path: Path) -> dict[str, int]:
+    """The first number on each line of a system's file, by the word before it."""
+    lines = map(str.split, path.read_text(encoding="utf-8").splitlines())
+    return {name.rstrip(":"): int(number) for name, number, *_ in lines}

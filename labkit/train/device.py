@@ -34,8 +34,8 @@ def own_randomness(device: torch.device, *, deterministic: bool) -> Iterator[Non
 
     fp32 means fp32 inside: by default PyTorch rounds the factors of a GPU's convolutions to TF32.
     """
-    cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, cudnn.allow_tf32
+    cudnn, memory = torch.backends.cudnn, torch.utils.deterministic
+    before = cudnn.benchmark, cudnn.allow_tf32, memory.fill_uninitialized_memory
     strict = torch.are_deterministic_algorithms_enabled()
     warn = torch.is_deterministic_algorithms_warn_only_enabled()
     # seeding reaches a GPU that is in use even where a run is made on the CPU
@@ -44,11 +44,27 @@ def own_randomness(device: torch.device, *, deterministic: bool) -> Iterator[Non
     with torch.random.fork_rng(devices=devices):
         torch.use_deterministic_algorithms(deterministic)
         cudnn.benchmark, cudnn.allow_tf32 = not deterministic, False
+        memory.fill_uninitialized_memory = False  # a kernel a tensor, whose numbers nobody reads
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(strict, warn_only=warn)
-            cudnn.benchmark, cudnn.allow_tf32 = before
+            cudnn.benchmark, cudnn.allow_tf32, memory.fill_uninitialized_memory = before
+
+
+@contextlib.contextmanager
+def kernel_search(allowed: bool) -> Iterator[None]:
+    """Let cuDNN time its kernels at the first use of a shape inside, or not.
+
+    For a batch that is smaller than the others the search takes longer than it will ever save.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = before and allowed
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from labkit.data import Data, Split
 from labkit.data.batches import batches
 from labkit.recipe import Recipe
+from labkit.train.device import kernel_search
 
 __all__ = ["BATCH", "IMAGENET", "Numerics", "Outcome", "Statistics", "predict", "score"]
 
@@ -71,7 +72,8 @@ def predict(net: nn.Module, split: Split, *, normalise: Statistics | None = None
     with torch.inference_mode():
         size = BATCH[split.images.device.type]
         for x, _ in batches(split, size, shuffle=False, normalise=normalise):
-            outputs.append(net(x))
+            with kernel_search(len(x) == size):
+                outputs.append(net(x))
     return torch.cat(outputs)
 
 

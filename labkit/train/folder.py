@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,10 @@ class RunFolder:
             FileNotFoundError: the run was recorded elsewhere; only its record is here.
         """
         content = (self.path / "weights.safetensors").read_bytes()
-        net.load_state_dict(safetensors.torch.load(content), assign=True)
+        weights = OrderedDict(safetensors.torch.load(content))
+        # without its layers' versions PyTorch adds counts of batches, which ours do without
+        weights._metadata = net.state_dict()._metadata
+        net.load_state_dict(weights, assign=True)
 
     def forget(self) -> None:
         """Remove the checkpoints of a finished run, and those of its parts."""

@@ -16,7 +16,17 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from labkit.train.device import kernel_search
+
+__all__ = ["CaptureError", "Replay"]
+
 WARM_UP = 3  # eager steps in which cuDNN chooses its kernels and the optimizer makes its state
+WAITS = "called a synchronizing CUDA operation"
+# PyTorch's own, at the first use of its debug mode in a process
+PROTOTYPE = (
+    "Synchronization debug mode is a prototype feature and does not yet detect all synchronizing"
+    " operations"
+)
 
 
 class CaptureError(RuntimeError):
@@ -49,7 +59,8 @@ class Replay:
         if self.eager == 0:
             self.x, self.y = torch.empty_like(x), torch.empty_like(y)
         if self.failed or x.shape != self.x.shape:
-            return self.step(x, y, self.lr)
+            with kernel_search(x.shape == self.x.shape):
+                return self.step(x, y, self.lr)
         self.x.copy_(x)
         self.y.copy_(y)
         if self.eager < WARM_UP:
@@ -98,7 +109,8 @@ class Replay:
         """Write down one step without running it."""
         graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.lr.device)
         try:
-            with torch.cuda.graph(graph, stream=self.side):
+            # what other threads do on the GPU meanwhile does not break the capture
+            with torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):
                 self.out = self.step(self.x, self.y, self.lr)
         except RuntimeError as error:
             torch.cuda.set_stream(here)  # PyTorch does not, if the capture cannot even be ended
@@ -119,19 +131,18 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
 @contextlib.contextmanager
 def _notes_waiting() -> Iterator[list[str]]:
     """What makes Python wait for the GPU inside; other warnings go on to whoever wants them."""
-    waited: list[str] = []
+    waits: list[str] = []
     before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings(record=True) as found:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            yield waited
+            yield waits
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    for warning in found:
-        if "synchronizing CUDA operation" in str(warning.message):
-            waited.append(str(warning.message))
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
+    for each in caught:
+        text = str(each.message)
+        if WAITS in text:
+            waits.append(text)
+        elif not text.startswith(PROTOTYPE):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

@@ -19,6 +19,7 @@ from labkit.data import Split
 from labkit.data.batches import batches
 from labkit.errors import InputError, OutOfTimeError, TrainingError
 from labkit.recipe import Recipe
+from labkit.train.cast import cast_together
 from labkit.train.device import derive
 from labkit.train.evaluate import Numerics, score
 from labkit.train.folder import RunFolder
@@ -132,18 +133,20 @@ def make_update(
     environment variable LABKIT_GRAPH=0 takes every step eagerly on a GPU, too.
     """
 
-    def update(x: Tensor, y: Tensor, lr: float | Tensor) -> Tensor:
-        return train_step(net, optimizer, x, y, lr, recipe.label_smoothing, bf16)
-
     device = next(net.parameters()).device
+    gpu = device.type == "cuda"
+    forward = cast_together(net) if gpu and bf16 else net
+
+    def update(x: Tensor, y: Tensor, lr: float | Tensor) -> Tensor:
+        return train_step(forward, optimizer, x, y, lr, recipe.label_smoothing, bf16)
+
     for group in optimizer.param_groups:  # a checkpoint may come from another device
         if "capturable" in group:
-            group["capturable"] = device.type == "cuda"
+            group["capturable"] = gpu
     for state in optimizer.state.values():
-        if "step" in state and device.type == "cuda":  # a graph counts its steps on the GPU
+        if "step" in state and gpu:  # a graph counts its steps on the GPU
             state["step"] = state["step"].to(device)
-    captured = device.type == "cuda" and os.environ.get("LABKIT_GRAPH") != "0"
-    replay = Replay(update, device) if captured else None
+    replay = Replay(update, device) if gpu and os.environ.get("LABKIT_GRAPH") != "0" else None
     try:
         yield replay or update
     finally:
@@ -153,7 +156,7 @@ def make_update(
 
 
 def train_step(
-    net: nn.Module,
+    net: Callable[[Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     x: Tensor,
     y: Tensor,
@@ -197,7 +200,12 @@ def build(recipe: Recipe, classes: int, size: int) -> nn.Module:
         InputError: no such model or option.
     """
     torch.manual_seed(derive(recipe.seed, "weights"))
-    return models.build(recipe.model, classes=classes, size=size, **recipe.options)
+    net = models.build(recipe.model, classes=classes, size=size, **recipe.options)
+    for layer in net.modules():
+        # only an average over all batches needs their count, which is a kernel a layer and step
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) and layer.momentum is not None:
+            layer.num_batches_tracked = None
+    return net
 
 
 def stalled(history: list[dict[str, Any]], patience: int) -> bool:

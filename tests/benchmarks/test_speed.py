@@ -103,6 +103,31 @@ def test_a_python_without_keras_is_refused_with_its_own_words(tmp_path, monkeypa
         pass
 
 
+def test_a_compiled_network_is_timed_on_a_gpu_only():
+    with pytest.raises(InputError, match="--compiled is timed on a GPU only"):
+        speed.main(["mnist_net", "--device", "cpu", "--compiled"])
+
+
+@pytest.mark.gpu
+def test_a_compiled_network_trains_inside_a_graph(monkeypatch):
+    """Its losses are those of the network as it is, within the rounding of bfloat16."""
+    device, case = torch.device("cuda"), speed.CASES[3]
+    split = speed.random_images(10 * case.batch, case.size, case.classes, device)
+    losses = []
+
+    def fixed_batch(case, split, device, update):
+        x = split.images[: case.batch].float().div(255)
+        x = x.contiguous(memory_format=torch.channels_last)
+        losses.append([update(x, split.labels[: case.batch], case.lr)[0].item() for _ in range(5)])
+        assert update.graph is not None
+        return 1.0
+
+    monkeypatch.setattr(speed, "_fixed_batch", fixed_batch)
+    for way in (speed._bare, speed._compiled):
+        way(case, split, device, True)
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
 def test_keras_has_the_networks_that_are_compared():
     source = (speed.BENCHMARKS / "keras_fit.py").read_text(encoding="utf-8")
     for model in speed.KERAS:

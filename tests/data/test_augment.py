@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import waiting_is_an_error
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import functional as V
 
@@ -381,11 +382,8 @@ def test_nothing_waits_for_the_device(name):
     images = torch.randint(0, 256, (64, 3, 64, 64), dtype=torch.uint8, device="cuda")
     numbers = torch.Generator("cuda").manual_seed(0)
     AUGMENTS[name](images, numbers)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waiting_is_an_error():
         out = AUGMENTS[name](images, numbers)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert out.device == images.device
 
 

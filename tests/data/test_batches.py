@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from helpers import waiting_is_an_error
 
 from labkit.data import augment
 from labkit.data.augment import AUGMENTS, Augment, unit
-from labkit.data.batches import batches
+from labkit.data.batches import CHUNK, batches
 from labkit.data.dataset import Split
 from labkit.errors import InputError
 
@@ -146,8 +147,8 @@ def test_bad_arguments_are_sentences():
 @pytest.mark.gpu
 def test_on_a_gpu_only_a_union_waits_and_once():
     images = Split(
-        torch.randint(0, 256, (500, 3, 64, 64), dtype=torch.uint8, device="cuda"),
-        torch.arange(500, device="cuda"),
+        torch.randint(0, 256, (5000, 3, 64, 64), dtype=torch.uint8, device="cuda"),
+        torch.arange(5000, device="cuda"),
     )
     numbers = torch.Generator("cuda").manual_seed(0)
     normalise = ((0.5,) * 3, (0.25,) * 3)
@@ -155,9 +156,42 @@ def test_on_a_gpu_only_a_union_waits_and_once():
     for name in ("crop_flip", "set1+set2"):
         count = len(list(batches(images, 64, augment=name, **options)))
         epoch = batches(images, 64, augment=name, **options)
-        next(epoch)  # copies the constants, and reads the sizes of a union
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            assert len(list(epoch)) == count - 1
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+        _, first = next(epoch)  # copies the constants, and reads the sizes of a union
+        with waiting_is_an_error():
+            rest = [y for _, y in epoch]
+        assert len(rest) == count - 1
+        shown = torch.bincount(torch.cat([first, *rest]))
+        assert shown.tolist() == [len(name.split("+"))] * 5000
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("name", ["none", "none+dark"])
+def test_a_chunk_of_batches_is_cut_into_the_same_batches(name, drop_last, monkeypatch):
+    """As on a GPU, where only what is drawn for an image differs from one batch at a time."""
+    monkeypatch.setitem(AUGMENTS, "dark", Augment(lambda images, _: images // 2))
+
+    def epoch():
+        return list(
+            batches(split(), 8, generator=generator(), drop_last=drop_last, augment=name,
+                    normalise=((0.5,) * 3, (0.25,) * 3))
+        )  # fmt: skip
+
+    expected = epoch()
+    for chunk in (24, 1000):
+        monkeypatch.setitem(CHUNK, "cpu", chunk)
+        chunked = epoch()
+        assert len(chunked) == len(expected)
+        for (x, y), (z, w) in zip(chunked, expected, strict=True):
+            assert torch.equal(y, w)
+            assert torch.equal(x, z)
+            assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_chunk_is_augmented_at_once(monkeypatch):
+    asked = []
+    monkeypatch.setitem(AUGMENTS, "watch", Augment(lambda x, _: asked.append(len(x)) or x))
+    for chunk, sizes in ((1, [20, 20, 13]), (50, [40, 13])):
+        monkeypatch.setitem(CHUNK, "cpu", chunk)
+        asked.clear()
+        assert len(list(batches(split(), 20, generator=generator(), augment="watch"))) == 3
+        assert asked == sizes

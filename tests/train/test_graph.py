@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import mmap
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -91,6 +93,19 @@ def test_every_batch_is_taken_once_at_its_own_rate(cuda, monkeypatch):
     assert cuda == ["main"]
 
 
+def test_only_the_usual_shape_is_worth_a_search_for_kernels(cuda, monkeypatch):
+    searched = []
+    sums = Sums(monkeypatch, lambda: searched.append(torch.backends.cudnn.benchmark))
+    with own_randomness(CPU, deterministic=False):
+        sums.train((4, 3, 4, 4))
+        assert torch.backends.cudnn.benchmark
+    assert searched == [True, False, True, True]
+    searched.clear()
+    with own_randomness(CPU, deterministic=True):
+        sums.train((3,))
+    assert searched == [False]
+
+
 def test_a_step_that_waits_is_never_captured(cuda, monkeypatch, capsys):
     sums = Sums(monkeypatch, lambda: warn("called a synchronizing CUDA operation"))
     with warnings.catch_warnings():
@@ -99,6 +114,15 @@ def test_a_step_that_waits_is_never_captured(cuda, monkeypatch, capsys):
     assert sums.update.failed
     assert sums.update.count() == 0
     assert "no CUDA graph of this step, going on without" in capsys.readouterr().err
+
+
+def test_pytorchs_own_warning_is_passed_over_only_word_for_word():
+    """Its words are in the library that warns; the pretended one repeats ours."""
+    library = Path(torch.__file__).parent / "lib" / "libtorch_python.so"
+    if not library.exists():
+        pytest.skip("this system's PyTorch is laid out otherwise")
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as words:
+        assert words.find(graph.PROTOTYPE.encode()) > 0
 
 
 def test_other_warnings_of_a_step_are_passed_on(cuda, monkeypatch):
@@ -142,13 +166,13 @@ def test_a_gpu_can_be_asked_to_do_without_a_graph(monkeypatch):
         assert callable(update)
 
 
-def steps(recipe, device, *, replayed, deterministic=True):
+def steps(recipe, device, *, replayed, bf16=False):
     """Ten batches, the last one smaller; the sums of each step, and the weights."""
     torch.manual_seed(0)
-    with own_randomness(device, deterministic=deterministic):
+    with own_randomness(device, deterministic=True):
         net = loop.build(recipe, 10, 32).to(device, memory_format=torch.channels_last).train()
         optimizer = loop.make_optimizer(net, recipe)
-        with loop.make_update(net, optimizer, recipe, bf16=False) as update:
+        with loop.make_update(net, optimizer, recipe, bf16) as update:
             assert isinstance(update, graph.Replay)
             update.failed = not replayed
             torch.manual_seed(1)
@@ -162,11 +186,12 @@ def steps(recipe, device, *, replayed, deterministic=True):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", CASES)
-def test_graph_and_eager_agree(optimizer):
+def test_graph_and_eager_agree(optimizer, bf16):
     recipe = RECIPE.replace(optimizer=optimizer, **CASES[optimizer])
     device = torch.device("cuda")
-    eager, graphed = (steps(recipe, device, replayed=r) for r in (False, True))
+    eager, graphed = (steps(recipe, device, replayed=r, bf16=bf16) for r in (False, True))
     torch.testing.assert_close(
         torch.tensor(graphed[0]), torch.tensor(eager[0]), rtol=1e-4, atol=1e-4
     )

@@ -18,6 +18,7 @@ import labkit as lk
 from labkit import files
 from labkit.errors import OutOfTimeError, TrainingError
 from labkit.train import cost, device, evaluate, loop
+from labkit.train.fit import parameter_counts
 from labkit.train.folder import RunFolder
 
 
@@ -332,6 +333,39 @@ def test_other_programs_read_the_weights():
     for name, tensor in theirs.items():
         assert tensor.dtype == ours[name].dtype
         assert torch.equal(tensor, ours[name])
+
+
+def test_batches_are_not_counted_and_nobody_misses_it():
+    """PyTorch would count them for every layer; only an average over all of them needs that."""
+    run = lk.fit(NORMALISED, device="cpu")
+    theirs = safetensors.torch.load_file(run.folder.path / "weights.safetensors")
+    assert not [name for name in theirs if "num_batches_tracked" in name]
+    assert run.net.state_dict().keys() == theirs.keys()
+    net = lk.build(NORMALISED.model, classes=10)  # one that counts
+    assert run.record["parameters"] == parameter_counts(net)
+    net.load_state_dict(theirs)
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(net.eval()(x), run.net(x))
+
+
+def test_unread_memory_is_not_filled_and_the_switch_comes_back():
+    """Filling it, as deterministic runs do by default, is a kernel for every tensor."""
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    with device.own_randomness(torch.device("cpu"), deterministic=True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_the_last_images_are_scored_without_a_search_for_kernels(monkeypatch):
+    searched = []
+    monkeypatch.setitem(evaluate.BATCH, "cpu", 40)
+    images = lk.load(TINY.dataset).test_subset(100)
+    net = torch.nn.Flatten()
+    net.register_forward_hook(lambda *_: searched.append(torch.backends.cudnn.benchmark))
+    with device.own_randomness(torch.device("cpu"), deterministic=False):
+        lk.predict(net, images)
+    assert searched == [True, True, False]
 
 
 def test_weights_of_every_type_and_order_are_kept(home):

@@ -17,6 +17,7 @@ from labkit.data.classes import CIFAR100
 from labkit.data.dataset import Split
 from labkit.recipe import Recipe
 from labkit.train import loop, system
+from labkit.train.cast import _Rounded
 from labkit.train.evaluate import IMAGENET, predict
 
 GPU = torch.device("cuda", 0)
@@ -67,6 +68,25 @@ def test_a_network_stays_on_its_device(model):
         out = net.train(mode)(x)
         assert (out.shape, out.device) == ((8, 10), GPU)
     assert {value.device for value in net.state_dict().values()} == {GPU}
+
+
+def test_weights_are_cast_together_where_a_gpu_trains_in_bfloat16(monkeypatch):
+    recipe = Recipe(dataset="random", model="m1", epochs=1, batch=8, lr=0.1, optimizer="rmsprop")
+    nets, cast = [network("m1"), network("m1")], []
+    monkeypatch.setattr(loop, "Replay", lambda update, device: Mock())
+    monkeypatch.setattr(loop, "cast_together", cast.append)
+    for net, bf16 in zip(nets, (False, True), strict=True):
+        with loop.make_update(net, loop.make_optimizer(net, recipe), recipe, bf16):
+            pass
+    assert cast == nets[1:]
+
+
+def test_weights_that_are_cast_together_stay_on_their_gpu():
+    net = network("residual_attention")
+    rounded = _Rounded.apply(*net.parameters())
+    assert {(each.device, each.dtype) for each in rounded} == {(GPU, torch.bfloat16)}
+    strides = [weight.stride() for weight in net.parameters()]
+    assert [each.stride() for each in rounded] == strides  # else one kernel cannot copy them all
 
 
 def test_scoring_waits_for_nothing():
