@@ -23,7 +23,7 @@ from labkit.recipe import Recipe
 from labkit.reports import PRESETS, Row, find_rows
 from labkit.reports.rows import Report
 from labkit.train import cost
-from labkit.train.device import device_card, own_randomness, pick_device, use_bf16
+from labkit.train.device import own_randomness, pick_device
 from labkit.train.graph import WARM_UP
 
 # all rows that the reports print, on one H200: labkit's own target and its hard ceiling
@@ -77,7 +77,6 @@ def bench_rows(
         InputError: no such report, row, preset or device.
     """
     target = pick_device(device)
-    bf16 = use_bf16("auto", target)
     preset = preset or ("full" if target.type == "cuda" else "lesson")
     if preset not in PRESETS:
         raise InputError(f"preset is {preset!r}; it must be one of {', '.join(PRESETS)}")
@@ -99,7 +98,7 @@ def bench_rows(
         + (goal if (target.type, preset) == ("cuda", "full") else "")
     )
     results = {
-        "device": device_card(target, bf16), "versions": records.versions(),
+        "device": speed.machine(target), "versions": records.versions(),
         "created": records.now(), "preset": preset, "minutes": total,
         "rows": [asdict(line) for line in lines],
     }  # fmt: skip
@@ -144,7 +143,8 @@ def _speed(
     recipe: Recipe, classes: int, data: Entry, device: torch.device, seconds: float
 ) -> tuple[float, float]:
     """(images a second, operations an image) of a network as this recipe trains it."""
-    bf16 = use_bf16(recipe.precision, device)
+    choice = speed.choice_of(recipe, (3, data.side, data.side), classes, device)
+    bf16 = choice["precision"] == "bf16"
     net = cost.examine(recipe.model, json.dumps(recipe.options), classes, data.side, bf16)
     flop = 2 * cost.TRAINING * net.multiply_adds
     guess = cost.seconds_per_image(net, device, bf16)
@@ -157,7 +157,7 @@ def _speed(
         schedule="constant", milestones=(), warmup=0.0, drop_last=True,
     )  # fmt: skip
     with own_randomness(device, deterministic=False):  # as in every training
-        return speed.images_per_second(short, split, classes, bf16), flop
+        return speed.images_per_second(short, split, classes, choice), flop
 
 
 if __name__ == "__main__":

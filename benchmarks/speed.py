@@ -7,6 +7,7 @@ that a machine that slows down slows them all:
   process of its own, where nothing that labkit sets for the whole process can help it;
 - `labkit`: `labkit.train.loop.optimise`, as every record is made;
 - `bare`: one fixed batch through the same update, with no data behind it. Nothing can be faster;
+  on a CPU in fp32 and in bf16, of which labkit is held to the faster;
 - `eager`, on a GPU: `bare` without the CUDA graph;
 - `deterministic`, on a GPU: `bare` with kernels that repeat their bits;
 - `compiled`, on a GPU with --compiled: `bare` with a network of torch.compile in the CUDA graph;
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,12 +43,21 @@ from labkit.data import Split
 from labkit.errors import OK, InputError, unknown
 from labkit.recipe import Recipe
 from labkit.train import cost, loop
-from labkit.train.device import device_card, own_randomness, pick_device, reuse_memory, use_bf16
+from labkit.train.choice import fastest
+from labkit.train.device import (
+    device_card,
+    own_randomness,
+    pick_device,
+    reuse_memory,
+    thread_count,
+    use_bf16,
+)
 from labkit.train.evaluate import IMAGENET, Numerics
 from labkit.train.folder import RunFolder
 
 # labkit's speed over theirs; Keras's depends on the network
 TARGETS = {"student": 3.0, "bare": 0.95}
+BARE = ("fp32", "bf16")
 KERAS = {"mnist_net": 1.3, "mbn": 3.0}
 RATES = {("resnet18_cifar", 512): 55_000, ("residual_attention", 64): 50_000}  # on one H200
 BENCHMARKS = Path(__file__).parent
@@ -148,9 +158,8 @@ def bench(
     target = pick_device(device)
     if compiled and target.type != "cuda":
         raise InputError("--compiled is timed on a GPU only; leave it out, or use device=cuda")
-    bf16 = use_bf16("auto", target)
-    card = device_card(target, bf16)
-    peak = cost.speed(target, bf16)[0]
+    card = machine(target)
+    peak = max(cost.speed(target, bf16)[0] for bf16 in (False, True))
     print(f"{card['name']}, {card['threads']} threads, {card['precision']}; images per second")
     if not keras:
         print("not compared with Keras: give a Python with TensorFlow, --keras PYTHON")
@@ -165,9 +174,12 @@ def bench(
         few = _count(case, scale)
         many = GPU_SHARE * few if target.type == "cuda" else few
         split = random_images(many, case.size, case.classes, target)
-        ways = {"labkit": _labkit, "bare": _bare}
-        if target.type == "cuda":
-            ways |= {"eager": _eager, "deterministic": _deterministic}
+        choice = choice_of(case.recipe, (3, case.size, case.size), case.classes, target)
+        ways = {"labkit": functools.partial(_labkit, choice=choice)}
+        if target.type == "cpu":
+            ways |= {f"bare {name}": functools.partial(_bare, precision=name) for name in BARE}
+        else:
+            ways |= {"bare": _bare, "eager": _eager, "deterministic": _deterministic}
             ways |= {"compiled": _compiled} if compiled else {}
         with contextlib.ExitStack() as stack:
             ways["student"] = stack.enter_context(_student(card["threads"], few))
@@ -177,8 +189,8 @@ def bench(
             for _ in range(rounds):
                 for way, run in ways.items():
                     with own_randomness(target, deterministic=False):  # as in every training
-                        speeds[way].append(run(case, split, target, bf16))
-        lines.append(_line(case, speeds, peak, target))
+                        speeds[way].append(run(case, split, target))
+        lines.append(_line(case, speeds, peak, target) | {"choice": choice})
         print(*_told(lines[-1]), sep="\n", flush=True)
         if first:
             write(results, target.type)
@@ -206,6 +218,7 @@ def _line(
 ) -> dict[str, Any]:
     """What is kept of one case: every round, the medians, the ratios with their targets."""
     median = {way: statistics.median(values) for way, values in speeds.items()}
+    median.setdefault("bare", max(v for way, v in median.items() if way.startswith("bare")))
     targets = TARGETS | ({"keras": KERAS[case.model]} if "keras" in median else {})
     ratios = {way: median["labkit"] / median[way] for way in median if way != "labkit"}
     rate = RATES.get((case.model, case.batch))
@@ -257,7 +270,7 @@ def _student(threads: int, images: int) -> Iterator[Callable[..., float]]:
     """
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, fresh, torch.set_num_threads, (threads,)) as pool:
-        yield lambda case, _, device, __: pool.submit(_students_loop, case, images, device).result()
+        yield lambda case, _, device: pool.submit(_students_loop, case, images, device).result()
 
 
 @contextlib.contextmanager
@@ -304,49 +317,69 @@ def random_images(count: int, size: int, classes: int, device: torch.device) -> 
     return Split(images, draw(0, classes, (count,)))
 
 
-def _labkit(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
-    return images_per_second(case.recipe, split, case.classes, bf16)
+def machine(device: torch.device) -> dict[str, Any]:
+    """The device card of the results; on a CPU each network has a precision of its own."""
+    card = device_card(device, use_bf16("auto", device))
+    return card | ({"precision": "fp32 or bf16"} if device.type == "cpu" else {})
 
 
-def images_per_second(recipe: Recipe, split: Split, classes: int, bf16: bool) -> float:
+def choice_of(
+    recipe: Recipe, shape: tuple[int, int, int], classes: int, device: torch.device
+) -> dict[str, Any]:
+    """In which precision and on how many threads labkit trains the recipe's network here."""
+    if device.type == "cpu":
+        return fastest(recipe, shape, classes)
+    precision = "bf16" if use_bf16("auto", device) else "fp32"
+    return {"precision": precision, "threads": 0, "rates": {}}
+
+
+def _labkit(case: Case, split: Split, device: torch.device, choice: Mapping[str, Any]) -> float:
+    return images_per_second(case.recipe, split, case.classes, choice)
+
+
+def images_per_second(
+    recipe: Recipe, split: Split, classes: int, choice: Mapping[str, Any]
+) -> float:
     """How fast labkit trains a new network by a recipe: the rate of its last epoch."""
     reuse_memory()
     device = split.images.device
     net = loop.build(recipe, classes, split.images.shape[-1])
     net.to(device, memory_format=torch.channels_last)
     empty = split.take(torch.zeros(0, dtype=torch.int64, device=device))
-    with tempfile.TemporaryDirectory() as folder:
-        rows = loop.optimise(
-            net, recipe, split, empty, numerics=Numerics(IMAGENET, bf16),
+    numerics = Numerics(IMAGENET, choice["precision"] == "bf16")
+    with tempfile.TemporaryDirectory() as folder, thread_count(choice["threads"]):
+        history = loop.optimise(
+            net, recipe, split, empty, numerics=numerics,
             folder=RunFolder(Path(folder), every=1e9), label=recipe.model,
         )  # fmt: skip
-    return rows[-1]["images"] / rows[-1]["train_seconds"]
+    return history[-1]["images"] / history[-1]["train_seconds"]
 
 
-def _bare(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
+def _bare(case: Case, split: Split, device: torch.device, precision: str = "auto") -> float:
     net, optimizer = _made(case, device)
-    with loop.make_update(net, optimizer, case.recipe, bf16) as update:
+    with loop.make_update(net, optimizer, case.recipe, use_bf16(precision, device)) as update:
         return _fixed_batch(case, split, device, update)
 
 
-def _deterministic(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
+def _deterministic(case: Case, split: Split, device: torch.device) -> float:
     with own_randomness(device, deterministic=True):
-        return _bare(case, split, device, bf16)
+        return _bare(case, split, device)
 
 
-def _compiled(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
+def _compiled(case: Case, split: Split, device: torch.device) -> float:
     torch.compiler.reset()  # after a few networks it would leave the next ones as they are
     net, optimizer = _made(case, device)
     net.compile(dynamic=False)
+    bf16 = use_bf16("auto", device)
     with loop.make_update(net, optimizer, case.recipe, bf16) as update:
         return _fixed_batch(case, split, device, update)
 
 
-def _eager(case: Case, split: Split, device: torch.device, bf16: bool) -> float:
+def _eager(case: Case, split: Split, device: torch.device) -> float:
     net, optimizer = _made(case, device)
 
     def update(x: Tensor, y: Tensor, lr: float) -> Tensor:
-        return loop.train_step(net, optimizer, x, y, lr, 0.0, bf16)
+        return loop.train_step(net, optimizer, x, y, lr, 0.0, use_bf16("auto", device))
 
     return _fixed_batch(case, split, device, update)
 

@@ -16,6 +16,7 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,7 +30,9 @@ from labkit.train.device import cpu_name, own_randomness, thread_count, use_bf16
 from labkit.train.evaluate import Numerics
 from labkit.train.folder import RunFolder
 
-__all__ = ["PRECISION", "THREADS", "choose"]
+__all__ = ["PRECISION", "THREADS", "Way", "choose", "fastest"]
+
+Way = tuple[str, int]  # precision, threads
 
 PRECISION = Parameter("LABKIT_PRECISION", str, "auto", choices=PRECISIONS)
 THREADS = Parameter("LABKIT_THREADS", int, 0, low=0, high=1024)  # 0: what is fastest
@@ -45,39 +48,31 @@ def choose(recipe: Recipe, data: Data, device: torch.device, folder: RunFolder) 
     Raises:
         InputError: LABKIT_PRECISION or LABKIT_THREADS holds no such value.
     """
-    asked = PRECISION.parse(os.environ.get(PRECISION.name, PRECISION.default))
-    precision = asked if recipe.precision == "auto" else recipe.precision
-    threads = THREADS.parse(os.environ.get(THREADS.name, THREADS.default))
+    precision = _precision(recipe)
     if device.type == "cuda":
         return Numerics.of(recipe, data, bf16=use_bf16(precision, device))
-    precisions = ("fp32", "bf16") if precision == "auto" else (precision,)
-    counts = dict.fromkeys((torch.get_num_threads(), 1)) if not threads else (threads,)
-    ways = list(itertools.product(precisions, counts))
-    way, rates = ways[0], {}
+    ways = _ways(precision)
+    choice = {"precision": ways[0][0], "threads": ways[0][1], "rates": {}}
     if len(ways) > 1 and _work(recipe, data) >= LEAST_WORK:
-        way, rates = _kept(recipe, data, ways, folder)
-    return Numerics.of(recipe, data, bf16=way[0] == "bf16", threads=way[1], rates=rates)
+        choice = _kept(recipe, data, ways, folder)
+    bf16 = choice["precision"] == "bf16"
+    return Numerics.of(recipe, data, bf16=bf16, threads=choice["threads"], rates=choice["rates"])
 
 
-def _kept(
-    recipe: Recipe, data: Data, ways: list[tuple[str, int]], folder: RunFolder
-) -> tuple[tuple[str, int], dict[str, float]]:
-    """The choice of this run or else of this machine; made now where there is none."""
-    place = files.runs_home() / "choices.json"
-    network = [_network(recipe), recipe.batch, data.shape, len(data.classes)]
-    machine = [cpu_name(), os.cpu_count(), torch.__version__, ways]
-    text = json.dumps([machine, network], sort_keys=True)
-    key = hashlib.sha256(text.encode()).hexdigest()[:20]
-    choices = files.read_json(place)
-    choice = folder.choice or choices.get(key) or _fastest(recipe, data, ways)
-    if choices.get(key) != choice:
-        files.write_atomic(place, json.dumps({**files.read_json(place), key: choice}, indent=1))
-    folder.keep_choice(choice)
-    return (choice["precision"], choice["threads"]), choice["rates"]
+def fastest(
+    recipe: Recipe, shape: tuple[int, int, int], classes: int, ways: Sequence[Way] = ()
+) -> dict[str, Any]:
+    """The precision and the threads that train the recipe's network fastest on this CPU.
 
+    Args:
+        shape: channels, height and width of an image.
+        ways: what to try, the preferred one first; by default all that nobody has ruled out.
 
-def _fastest(recipe: Recipe, data: Data, ways: list[tuple[str, int]]) -> dict[str, Any]:
-    rates = _rates(recipe, data, ways)
+    Returns:
+        precision, threads, and `rates`: images a second by what was tried.
+    """
+    ways = list(ways) or _ways(_precision(recipe))
+    rates = _rates(recipe, shape, classes, ways) if len(ways) > 1 else {ways[0]: 0.0}
     best = max(ways, key=lambda way: rates[way])
     if rates[best] < CLEARLY * rates[ways[0]]:
         best = ways[0]
@@ -85,21 +80,51 @@ def _fastest(recipe: Recipe, data: Data, ways: list[tuple[str, int]]) -> dict[st
     return {"precision": best[0], "threads": best[1], "rates": named}
 
 
-def _rates(recipe: Recipe, data: Data, ways: list[tuple[str, int]]) -> dict[tuple[str, int], float]:
-    """Images a second of the run's network, each way: medians over rounds of steps in turn."""
+def _precision(recipe: Recipe) -> str:
+    by_hand = PRECISION.parse(os.environ.get(PRECISION.name, PRECISION.default))
+    return by_hand if recipe.precision == "auto" else recipe.precision
+
+
+def _ways(precision: str) -> list[Way]:
+    """What may be chosen, the reports' own precision on all threads first."""
+    threads = THREADS.parse(os.environ.get(THREADS.name, THREADS.default))
+    precisions = ("fp32", "bf16") if precision == "auto" else (precision,)
+    counts = (threads,) if threads else dict.fromkeys((torch.get_num_threads(), 1))
+    return list(itertools.product(precisions, counts))
+
+
+def _kept(recipe: Recipe, data: Data, ways: list[Way], folder: RunFolder) -> dict[str, Any]:
+    """The choice of this run or else of this machine; made now where there is none."""
+    place = files.runs_home() / "choices.json"
+    network = [_network(recipe), recipe.batch, data.shape, len(data.classes)]
+    machine = [cpu_name(), os.cpu_count(), torch.__version__, ways]
+    text = json.dumps([machine, network], sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:20]
+    choices = files.read_json(place)
+    choice = folder.choice or choices.get(key)
+    choice = choice or fastest(recipe, data.shape, len(data.classes), ways)
+    if choices.get(key) != choice:
+        files.write_atomic(place, json.dumps({**files.read_json(place), key: choice}, indent=1))
+    folder.keep_choice(choice)
+    return choice
+
+
+def _rates(
+    recipe: Recipe, shape: tuple[int, int, int], classes: int, ways: Sequence[Way]
+) -> dict[Way, float]:
+    """Images a second of the recipe's network, each way: medians over steps taken in turn."""
     model, options = _network(recipe)
-    size, classes = data.shape[-1], len(data.classes)
-    adds = cost.examine(model, json.dumps(options), classes, size, False).multiply_adds
+    adds = cost.examine(model, json.dumps(options), classes, shape[-1], False).multiply_adds
     images = max(4, min(recipe.batch, round(STEP_WORK / (2 * cost.TRAINING * adds))))
-    seconds: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+    seconds: dict[Way, list[float]] = {way: [] for way in ways}
     started = time.perf_counter()
     with own_randomness(torch.device("cpu"), deterministic=recipe.deterministic):
-        net = models.build(model, classes=classes, size=size, **options).train()
+        net = models.build(model, classes=classes, size=shape[-1], **options).train()
         net.to(memory_format=torch.channels_last)
         optimizer = loop.make_optimizer(net, recipe)
-        x = torch.rand(images, *data.shape).contiguous(memory_format=torch.channels_last)
+        x = torch.rand(images, *shape).contiguous(memory_format=torch.channels_last)
         y = torch.arange(images) % classes
-        for round_ in range(6):  # the first prepares
+        for turn in range(6):  # the first prepares
             for precision, threads in ways:
                 with (
                     thread_count(threads),
@@ -107,9 +132,9 @@ def _rates(recipe: Recipe, data: Data, ways: list[tuple[str, int]]) -> dict[tupl
                 ):
                     before = time.perf_counter()
                     update(x, y, 0.0)
-                if round_:
+                if turn:
                     seconds[precision, threads].append(time.perf_counter() - before)
-            if round_ > 1 and time.perf_counter() - started > PATIENCE:
+            if turn > 1 and time.perf_counter() - started > PATIENCE:
                 break
     return {way: round(images / statistics.median(took), 1) for way, took in seconds.items()}
 

@@ -24,7 +24,7 @@ def test_a_benchmark_times_three_ways_and_keeps_every_round(tmp_path, monkeypatc
     speed.bench(rounds=2, device="cpu")
     results = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))
     (case,) = results["cases"]
-    assert set(case["speeds"]) == {"student", "labkit", "bare"}
+    assert set(case["speeds"]) == {"student", "labkit", "bare fp32", "bare bf16"}
     assert all(len(values) == 2 and min(values) > 0 for values in case["speeds"].values())
     assert case["ratios"]["bare"] == case["median"]["labkit"] / case["median"]["bare"]
     table = models.summary(models.build("mnist_net", classes=100), (3, 32, 32))
@@ -43,7 +43,7 @@ def test_a_first_benchmark_that_is_cut_short_keeps_what_it_has(tmp_path, monkeyp
     monkeypatch.setattr(speed, "CASES", small)
     cut = []
 
-    def rate(case, split, device, bf16):
+    def rate(case, split, device, **how):
         if case.model in cut:
             raise KeyboardInterrupt
         return 100.0 + len(cut)
