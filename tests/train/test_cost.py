@@ -14,7 +14,7 @@ from labkit import models
 from labkit.data import load
 from labkit.errors import TrainingError
 from labkit.recipe import Hierarchy, Recipe
-from labkit.train import cost, device, loop
+from labkit.train import cost, device, loop, trouble
 from labkit.train.system import class_groups
 
 CPU = torch.device("cpu")
@@ -144,7 +144,7 @@ def test_the_peak_is_met_within_a_fifth_on_a_gpu(model):
 
 
 def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home):
-    monkeypatch.setattr(cost, "free_memory", lambda device: 10.0)
+    monkeypatch.setattr(trouble, "free_memory", lambda device: 10.0)
     monkeypatch.setattr(loop, "optimise", None)  # nothing is trained
     with pytest.raises(TrainingError, match="needs about .* MB of memory and 10 MB are free"):
         lk.fit(RECIPE)
@@ -152,7 +152,7 @@ def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home)
 
 
 def test_what_is_free_is_read_from_the_system():
-    free = cost.free_memory(CPU)
+    free = device.free_memory(CPU)
     assert 0 < free < 1e9 or free == float("inf")
 
 
