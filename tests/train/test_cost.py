@@ -107,6 +107,19 @@ def test_the_optimizer_and_the_batch_take_memory():
     assert large - cost.SCRATCH > 8 * (plain - cost.SCRATCH)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_gpu_the_set_and_a_chunk_of_batches_take_memory(precision, monkeypatch):
+    data, gpu = load(RECIPE.dataset), torch.device("cuda")
+    recipe = RECIPE.replace(precision=precision, batch=512)
+    image = 4 * 3 * 32 * 32 / 1e6
+    sets = (len(data.train) + len(data.test)) * image / 4
+    whole = cost.memory(recipe, data, gpu)
+    assert whole > sets + cost.GPU_SCRATCH
+    monkeypatch.setitem(cost.CHUNK, "cuda", 1)  # a batch at a time
+    chunk = cost.AUGMENTED * (2048 - 512) * image
+    assert whole - cost.memory(recipe, data, gpu) == pytest.approx(chunk)
+
+
 def test_every_optimizer_has_its_states_counted():
     assert set(cost.STATES) == set(loop.OPTIMIZERS)
 
