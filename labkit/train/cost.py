@@ -11,8 +11,8 @@ import functools
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -27,16 +27,8 @@ from labkit.train.device import use_bf16
 from labkit.train.evaluate import BATCH
 
 __all__ = [
-    "Cost",
-    "Net",
-    "estimate",
-    "examine",
-    "free_memory",
-    "memory",
-    "parts",
-    "seconds_per_image",
-    "speed",
-]
+    "Cost", "Net", "estimate", "examine", "memory", "parts", "seconds_per_image", "speed",
+]  # fmt: skip
 
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum
 STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
@@ -52,7 +44,6 @@ GPU_SCRATCH = 134.0  # cuBLAS: 32 MiB for both its threads on both streams; reck
 AUGMENTED = 7  # float32 copies of a chunk of images that `set2` holds at once, counted on a CPU
 SCORED = 3  # float32 outputs of the widest layer that are held at once without a backward pass
 TRAINING = 3  # forward, and backward through inputs and weights
-MEMINFO, GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -139,22 +130,6 @@ def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Ne
     return Net(table.parameters, table.multiply_adds, more - few, widest)
 
 
-def free_memory(device: torch.device) -> float:
-    """Megabytes (10^6 bytes) that a run may still take; infinite where the system does not tell."""
-    if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return (torch.cuda.mem_get_info(device)[0] + kept) / 1e6
-    free = [math.inf]
-    if MEMINFO.exists():
-        free.append(_numbers(MEMINFO)["MemAvailable"] * 1024)
-    limit = GROUP / "memory.max"
-    if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
-        used = int((GROUP / "memory.current").read_text(encoding="utf-8"))
-        cached = _numbers(GROUP / "memory.stat")["inactive_file"]  # given back when needed
-        free.append(int(text) - used + cached)
-    return min(free) / 1e6
-
-
 @functools.lru_cache(maxsize=8)
 def speed(device: torch.device, bf16: bool) -> tuple[float, float]:
     """(operations, bytes) a second of this device, by one large product and one large sum."""
@@ -179,16 +154,16 @@ def _nets(recipe: Recipe, data: Data, bf16: bool) -> list[tuple[Net, int]]:
     ]
 
 
-def _seconds(work, device: torch.device) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     """The best of a few; the first one prepares."""
-    best = float("inf")
+    times = []
     for _ in range(6):
         started = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - started)
-    return best
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float:
@@ -230,9 +205,3 @@ def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         F.cross_entropy(net(x), labels)
     return sum(count for _, count in storages.values())
-
-
-def _numbers(path: Path) -> dict[str, int]:
-    """The first number on each line of a system's file, by the word before it."""
-    lines = map(str.split, path.read_text(encoding="utf-8").splitlines())
-    return {name.rstrip(":"): int(number) for name, number, *_ in lines}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import math
 import os
 import platform
 import re
@@ -19,6 +20,7 @@ import torch
 from labkit.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h of glibc numbers them
+MEMINFO, GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 TOGETHER = "LABKIT_TOGETHER"  # how many processes a sweep runs side by side; it sets it itself
 
 
@@ -171,3 +173,25 @@ def peak_memory(device: torch.device) -> float:
         return int(peak) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def free_memory(device: torch.device) -> float:
+    """Megabytes (10^6 bytes) that a run may still take; infinite where the system does not tell."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (torch.cuda.mem_get_info(device)[0] + kept) / 1e6
+    free = [math.inf]
+    if MEMINFO.exists():
+        free.append(_numbers(MEMINFO)["MemAvailable"] * 1024)
+    limit = GROUP / "memory.max"
+    if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
+        used = int((GROUP / "memory.current").read_text(encoding="utf-8"))
+        cached = _numbers(GROUP / "memory.stat")["inactive_file"]  # given back when needed
+        free.append(int(text) - used + cached)
+    return min(free) / 1e6
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The first number on each line of a system's file, by the word before it."""
+    lines = map(str.split, path.read_text(encoding="utf-8").splitlines())
+    return {name.rstrip(":"): int(number) for name, number, *_ in lines}

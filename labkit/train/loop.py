@@ -76,51 +76,64 @@ def optimise(
         )
     progress = Progress(label, done=len(history) * images, total=recipe.epochs * images)
     with make_update(net, optimizer, recipe, numerics.bf16) as update:
-        while len(history) < recipe.epochs and not stalled(history, recipe.patience):
-            epoch, started = len(history), time.perf_counter()
+        while not _finished(history, recipe):
+            started, epoch = time.perf_counter(), len(history)
             train = relabel(epoch) if relabel else train
-            torch.manual_seed(derive(recipe.seed, "net", epoch))  # dropout
-            generator = torch.Generator(train.images.device)
-            generator.manual_seed(derive(recipe.seed, "data", epoch))
-            net.train()
-            total = torch.zeros(3, dtype=torch.float64, device=train.images.device)
-            step = epoch * recipe.steps(images)
-            for x, y in batches(
-                train,
-                recipe.batch,
-                generator=generator,
-                drop_last=recipe.drop_last,
-                augment=recipe.augment,
-                normalise=numerics.normalise,
-            ):
-                lr = recipe.lr_at(step, images)
-                total += update(x, y, lr)
-                step += 1
-                line = functools.partial(_line, epoch + 1, recipe.epochs, total)
-                progress.advance(len(x), line)
-            loss, right, seen = total.tolist()
-            row = {"epoch": epoch + 1, "lr": lr, "train_loss": loss / seen}
-            row |= {"train_top1": right / seen, "images": int(seen)}
-            row |= {"train_seconds": time.perf_counter() - started}
-            if isinstance(update, Replay):
-                row["replayed"] = update.count()
-            for name, split in (("val", validation), ("test", test)):
-                if split is not None and len(split):
-                    result = score(numerics.judge(net, split), split.labels)
-                    row |= {f"{name}_loss": result["loss"], f"{name}_top1": result["top1"]}
+            row = _train_epoch(net, update, recipe, train, numerics, epoch, progress)
+            row |= _scores(net, numerics, val=validation, test=test)
             row["seconds"] = time.perf_counter() - started
             _check_finite(row, history)
             history.append(row)
-            last = len(history) == recipe.epochs or stalled(history, recipe.patience)
             out_of_time = deadline is not None and time.monotonic() > deadline
             folder.save(net, optimizer, history, force=out_of_time)
-            if out_of_time and not last:
+            if out_of_time and not _finished(history, recipe):
                 raise OutOfTimeError(
                     f"{label}: stopped after epoch {len(history)} of {recipe.epochs};"
                     " run the same command again to go on from there"
                 )
     progress.finish(_summary(history))
     return history
+
+
+def _train_epoch(
+    net: nn.Module,
+    update: Callable[[Tensor, Tensor, float], Tensor],
+    recipe: Recipe,
+    train: Split,
+    numerics: Numerics,
+    epoch: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Show every image once under each pipeline; what the epoch's row says of training."""
+    started, device = time.perf_counter(), train.images.device
+    torch.manual_seed(derive(recipe.seed, "net", epoch))  # dropout
+    generator = torch.Generator(device).manual_seed(derive(recipe.seed, "data", epoch))
+    images = len(train) * recipe.passes
+    total = torch.zeros(3, dtype=torch.float64, device=device)
+    line = functools.partial(_line, epoch + 1, recipe.epochs, total)
+    stream = batches(
+        train, recipe.batch, generator=generator, drop_last=recipe.drop_last,
+        augment=recipe.augment, normalise=numerics.normalise,
+    )  # fmt: skip
+    net.train()
+    for step, (x, y) in enumerate(stream, epoch * recipe.steps(images)):
+        lr = recipe.lr_at(step, images)
+        total += update(x, y, lr)
+        progress.advance(len(x), line)
+    loss, right, seen = total.tolist()
+    row = {"epoch": epoch + 1, "lr": lr, "train_loss": loss / seen, "train_top1": right / seen}
+    row |= {"images": int(seen), "train_seconds": time.perf_counter() - started}
+    return row | ({"replayed": update.count()} if isinstance(update, Replay) else {})
+
+
+def _scores(net: nn.Module, numerics: Numerics, **splits: Split | None) -> dict[str, float]:
+    """Loss and accuracy of the net on each split that has images."""
+    row = {}
+    for name, split in splits.items():
+        if split is not None and len(split):
+            scores = score(numerics.judge(net, split), split.labels)
+            row |= {f"{name}_loss": scores["loss"], f"{name}_top1": scores["top1"]}
+    return row
 
 
 @contextlib.contextmanager
@@ -132,7 +145,6 @@ def make_update(
     Gradients, and the memory of the graph where they lie, are given back at the end. The
     environment variable LABKIT_GRAPH=0 takes every step eagerly on a GPU, too.
     """
-
     device = next(net.parameters()).device
     gpu = device.type == "cuda"
     forward = cast_together(net) if gpu and bf16 else net
@@ -206,6 +218,10 @@ def build(recipe: Recipe, classes: int, size: int) -> nn.Module:
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) and layer.momentum is not None:
             layer.num_batches_tracked = None
     return net
+
+
+def _finished(history: list[dict[str, Any]], recipe: Recipe) -> bool:
+    return len(history) == recipe.epochs or stalled(history, recipe.patience)
 
 
 def stalled(history: list[dict[str, Any]], patience: int) -> bool:

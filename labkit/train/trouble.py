@@ -12,7 +12,7 @@ from labkit.data import Data
 from labkit.errors import DeviceError, InputError, TrainingError
 from labkit.recipe import Recipe
 from labkit.train import cost
-from labkit.train.device import release_memory, reset_peak_memory, reuse_memory
+from labkit.train.device import free_memory, release_memory, reset_peak_memory, reuse_memory
 from labkit.train.graph import CaptureError
 
 __all__ = ["watch_device"]
@@ -38,9 +38,9 @@ def watch_device(recipe: Recipe, data: Data, device: torch.device) -> Iterator[N
     """
     reuse_memory()
     need = cost.memory(recipe, data, device)
-    if cost.free_memory(device) < need:
+    if free_memory(device) < need:
         release_memory()
-    free = cost.free_memory(device)
+    free = free_memory(device)
     if need > free:
         raise TrainingError(
             f"this run needs about {need:,.0f} MB of memory and {free:,.0f} MB are free on the"
@@ -66,7 +66,7 @@ def _sentence(error: RuntimeError, recipe: Recipe, device: torch.device) -> Exce
     if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY.search(what):
         return TrainingError(
             f"out of memory on the {device.type}: {recipe.model} at batch {recipe.batch} on"
-            f" {recipe.dataset}, {cost.free_memory(device):,.0f} MB free; try a smaller batch"
+            f" {recipe.dataset}, {free_memory(device):,.0f} MB free; try a smaller batch"
             " (another recipe, another record)"
         )
     if NO_KERNEL in what:

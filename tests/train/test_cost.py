@@ -14,7 +14,7 @@ from labkit import models
 from labkit.data import load
 from labkit.errors import TrainingError
 from labkit.recipe import Hierarchy, Recipe
-from labkit.train import cost, device, loop
+from labkit.train import cost, device, loop, trouble
 from labkit.train.system import class_groups
 
 CPU = torch.device("cpu")
@@ -107,6 +107,19 @@ def test_the_optimizer_and_the_batch_take_memory():
     assert large - cost.SCRATCH > 8 * (plain - cost.SCRATCH)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_gpu_the_set_and_a_chunk_of_batches_take_memory(precision, monkeypatch):
+    data, gpu = load(RECIPE.dataset), torch.device("cuda")
+    recipe = RECIPE.replace(precision=precision, batch=512)
+    image = 4 * 3 * 32 * 32 / 1e6
+    sets = (len(data.train) + len(data.test)) * image / 4
+    whole = cost.memory(recipe, data, gpu)
+    assert whole > sets + cost.GPU_SCRATCH
+    monkeypatch.setitem(cost.CHUNK, "cuda", 1)  # a batch at a time
+    chunk = cost.AUGMENTED * (2048 - 512) * image
+    assert whole - cost.memory(recipe, data, gpu) == pytest.approx(chunk)
+
+
 def test_every_optimizer_has_its_states_counted():
     assert set(cost.STATES) == set(loop.OPTIMIZERS)
 
@@ -144,7 +157,7 @@ def test_the_peak_is_met_within_a_fifth_on_a_gpu(model):
 
 
 def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home):
-    monkeypatch.setattr(cost, "free_memory", lambda device: 10.0)
+    monkeypatch.setattr(trouble, "free_memory", lambda device: 10.0)
     monkeypatch.setattr(loop, "optimise", None)  # nothing is trained
     with pytest.raises(TrainingError, match="needs about .* MB of memory and 10 MB are free"):
         lk.fit(RECIPE)
@@ -152,7 +165,7 @@ def test_a_run_that_would_not_fit_is_refused_before_it_starts(monkeypatch, home)
 
 
 def test_what_is_free_is_read_from_the_system():
-    free = cost.free_memory(CPU)
+    free = device.free_memory(CPU)
     assert 0 < free < 1e9 or free == float("inf")
 
 

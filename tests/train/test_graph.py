@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import mmap
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from labkit import models
 from labkit.recipe import Recipe
 from labkit.train import graph, loop
+from labkit.train.cast import cast_together
 from labkit.train.device import own_randomness
 
 CPU = torch.device("cpu")
@@ -91,6 +93,30 @@ def test_every_batch_is_taken_once_at_its_own_rate(cuda, monkeypatch):
     assert sums.update.count() == 4 * 4
     assert sums.update.count() == 0
     assert cuda == ["main"]
+
+
+@pytest.mark.parametrize("cast", [lambda net: net, cast_together], ids=["one by one", "together"])
+def test_nothing_that_autograd_made_outlives_its_step(cast):
+    """What does belongs to another stream when the step is captured, which PyTorch warns of."""
+    net = models.build("residual_attention", classes=10).train()
+    forward, rule = cast(net), loop.make_optimizer(net, RECIPE)
+
+    def nodes():
+        """Where autograd adds up the gradient of each weight."""
+        return [weight.view_as(weight).grad_fn.next_functions[0][0] for weight in net.parameters()]
+
+    def marked(x):
+        out = forward(x)
+        for node in nodes():
+            node.metadata["step"] = 1
+        return out
+
+    gc.disable()
+    try:
+        loop.train_step(marked, rule, torch.rand(2, 3, 32, 32), torch.arange(2), 0.1, 0.0, True)
+        assert not any("step" in node.metadata for node in nodes())
+    finally:
+        gc.enable()
 
 
 def test_only_the_usual_shape_is_worth_a_search_for_kernels(cuda, monkeypatch):

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import labkit as lk
 from labkit import files
 from labkit.errors import OutOfTimeError, TrainingError
-from labkit.train import cost, device, evaluate, loop
+from labkit.train import device, evaluate, loop, trouble
 from labkit.train.fit import parameter_counts
 from labkit.train.folder import RunFolder
 
@@ -198,7 +198,7 @@ def test_a_finished_run_is_recalled_and_fresh_trains_again(reference, monkeypatc
 
 def test_a_finished_run_outlives_a_fresh_one_that_may_not_start(reference, monkeypatch):
     first = lk.fit(TINY, device="cpu")
-    monkeypatch.setattr(cost, "free_memory", lambda device: 1.0)
+    monkeypatch.setattr(trouble, "free_memory", lambda device: 1.0)
     with pytest.raises(TrainingError, match="1 MB are free"):
         lk.fit(TINY, device="cpu", fresh=True)
     assert dict(lk.fit(TINY, device="cpu").record) == dict(first.record)
