@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +21,12 @@ from labkit.book.builder import build_site, repository, stage, swap
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError
 from labkit.records import Record, recorded
 from labkit.runner import contract, document
-from labkit.runner.run import run
+from labkit.runner.run import RunResult, run
 
-__all__ = ["ROOT", "Line", "book"]
+__all__ = ["ROOT", "book"]
 
 ROOT = files.PACKAGE.parent
 LIMITS = {"smoke": 600.0, "lesson": 3600.0, "full": 86_400.0}  # seconds for one cell
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the closing table."""
-
-    notebook: str
-    status: str
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-    exit_code: int = OK
 
 
 def book(preset: str = "smoke", allow_stale: bool = False, root: Path = ROOT) -> int:
@@ -58,10 +46,10 @@ def book(preset: str = "smoke", allow_stale: bool = False, root: Path = ROOT) ->
     with tempfile.TemporaryDirectory(prefix="labkit-smoke-") as runs:
         # smoke's runs are worth nothing once its page is made
         environment = {"LABKIT_RUNS": runs} if preset == "smoke" else {}
-        lines = list(_execute(sources, build / "executed", preset, root, environment))
-    code = next((line.exit_code for line in lines if line.exit_code), OK)
+        results = dict(_execute(sources, build / "executed", preset, root, environment))
+    code = next((result.exit_code for result in results.values() if not result.ok), OK)
     code = code or _publish(sources, build, root, allow_stale)
-    _print_table(lines)
+    _print_table(results)
     if code:
         print("the site was not replaced", file=sys.stderr)
     else:
@@ -75,36 +63,37 @@ def _execute(
     preset: str,
     root: Path,
     environment: Mapping[str, str] = {},
-) -> Iterator[Line]:
-    """Run what has to be run, and stop at an interrupt."""
+) -> Iterator[tuple[str, RunResult]]:
+    """Run what has to be run, by the notebook's name, and stop at an interrupt."""
     shared = keys.environment_key(root)
     for source in sources:
+        out = folder / source.name
         try:
-            line = _line(source, folder, preset, shared, environment)
+            result = _result(source, out, preset, shared, environment)
         except InputError as error:
             print(f"{source.name}: {error}", file=sys.stderr)
-            line = Line(source.stem, "bad input", exit_code=error.exit_code)
-        yield line
-        if line.exit_code in (INTERRUPTED, TERMINATED):
+            result = RunResult("bad input", error.exit_code, str(error), 0.0, 0.0, out)
+        yield source.stem, result
+        if result.exit_code in (INTERRUPTED, TERMINATED):
             return
 
 
-def _line(
-    source: Path, folder: Path, preset: str, shared: str, environment: Mapping[str, str]
-) -> Line:
-    """Run one notebook, unless it was run with the same code, parameters and environment."""
-    out, note = folder / source.name, folder / f"{source.stem}.json"
+def _result(
+    source: Path, out: Path, preset: str, shared: str, environment: Mapping[str, str]
+) -> RunResult:
+    """Run one notebook, unless it was run with the same code, parameters and surroundings."""
     values = {"preset": preset} if "preset" in contract.declared(source) else {}
-    key = keys.notebook_key(source, values, shared)
+    key, note = keys.notebook_key(source, values, shared), out.with_suffix(".json")
     earlier = _note(note, out)
     if earlier.get("key") == key:
-        return Line(source.stem, "unchanged", earlier["seconds"], earlier["peak_memory_mb"])
+        cost = earlier["seconds"], earlier["peak_memory_mb"]
+        return RunResult("unchanged", OK, "unchanged", *cost, out)
     limit = LIMITS[preset]
     result = run(source, out, values, timeout=limit, environment=environment, expect=page.complaint)
-    cost = {"seconds": result.seconds, "peak_memory_mb": result.peak_memory_mb}
     if result.ok:
+        cost = {"seconds": result.seconds, "peak_memory_mb": result.peak_memory_mb}
         files.write_atomic(note, json.dumps({"key": key, **cost}))
-    return Line(source.stem, result.status, exit_code=result.exit_code, **cost)
+    return result
 
 
 def _publish(sources: Sequence[Path], build: Path, root: Path, allow_stale: bool) -> int:
@@ -144,12 +133,12 @@ def _stale(records: Sequence[Record], build: Path) -> dict[str, str]:
     return verdicts["stale"]
 
 
-def _print_table(lines: Sequence[Line]) -> None:
-    width = max([len("notebook"), *(len(line.notebook) for line in lines)])
+def _print_table(results: Mapping[str, RunResult]) -> None:
+    width = max(map(len, ("notebook", *results)))
     print(f"\n{'notebook':<{width}}  {'status':<12} {'seconds':>8}  {'peak memory':>11}")
-    for line in lines:
-        memory = f"{line.peak_memory_mb:,.0f} MB"
-        print(f"{line.notebook:<{width}}  {line.status:<12} {line.seconds:>8.1f}  {memory:>11}")
+    for name, result in results.items():
+        memory = f"{result.peak_memory_mb:,.0f} MB"
+        print(f"{name:<{width}}  {result.status:<12} {result.seconds:>8.1f}  {memory:>11}")
 
 
 def _note(note: Path, out: Path) -> dict[str, Any]:

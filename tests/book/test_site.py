@@ -17,7 +17,7 @@ from labkit.book import benchmarks, builder, keys, models_page, page, site, stal
 from labkit.errors import InputError
 from labkit.records import Record
 from labkit.reports import REPORTS
-from labkit.runner import document
+from labkit.runner import document, run
 
 ROOT = Path(__file__).parents[2]
 CARD = {
@@ -401,9 +401,8 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
     # a page that links to nowhere: the same
     edit(root, 2, "print('seen')")
     (root / "book" / "data.md").write_text("# Data\n\n[no](nowhere.md)\n", encoding="utf-8")
-    monkeypatch.setattr(
-        site, "_execute", lambda sources, *_: [site.Line(name, "unchanged", 1.0, 1.0)]
-    )
+    unchanged = run.RunResult("unchanged", 0, "unchanged", 1.0, 1.0, html)
+    monkeypatch.setattr(site, "_execute", lambda *_: [(name, unchanged)])
     assert site.book(root=root) == 1
     assert "nowhere.md" in capfd.readouterr().err
     assert {path: path.read_bytes() for path in sorted(html.rglob("*.html"))} == before

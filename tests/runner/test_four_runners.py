@@ -102,9 +102,9 @@ def test_same_notebook_four_runners_same_numbers(tmp_path, other, monkeypatch):
     child = start(runs["labkit"], other, "labkit", "run", notebook, "-o", outs["labkit"], *given)
     monkeypatch.setenv("LABKIT_RUNS", str(runs["book"]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (line,) = site._execute([place], tmp_path / "executed", "smoke", ROOT)
+    ((_, result),) = site._execute([place], tmp_path / "executed", "smoke", ROOT)
     finish(child)
-    assert line.status == "ok"
+    assert result.status == "ok"
     outs["book"] = tmp_path / "executed" / place.name
     assert_same(outs, runs)
 
