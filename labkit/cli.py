@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import files
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, LabkitError, unknown
-from labkit.parameters import PARAMETERS
+from labkit.parameters import BY_HAND, PARAMETERS
 
 if TYPE_CHECKING:
     from labkit.models import Summary
@@ -165,11 +166,17 @@ def _add_parameters(new: Parser, **defaults: Any) -> None:
         else:
             text = f"{parameter.help} ({default})"
             new.add_argument(flag, default=default, help=text, metavar=name.upper())
+    for name, parameter in BY_HAND.items():
+        text = f"{parameter.help} ({parameter.default}; or {parameter.name})"
+        new.add_argument(f"--{name}", help=text, metavar=name.upper())
 
 
 def _session(name: str, arguments: argparse.Namespace) -> Session:
     from labkit.session import Session
 
+    for option, parameter in BY_HAND.items():
+        if (value := getattr(arguments, option)) is not None:
+            os.environ[parameter.name] = str(parameter.parse(value))
     return Session(name, **{key: getattr(arguments, key) for key in PARAMETERS})
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from labkit.errors import InputError, nearest
 
 __all__ = [
+    "BY_HAND",
     "INJECTED",
     "PARAMETERS",
     "TYPES",
@@ -112,6 +113,16 @@ PARAMETERS: dict[str, Parameter] = {
                   low=0, high=1_000_000),
         Parameter("fresh", bool, False, "train again even where a finished record exists"),
     )
+}  # fmt: skip
+
+
+# how a machine trains, by hand: environment variables, and options of `labkit train` and `sweep`
+BY_HAND: dict[str, Parameter] = {
+    "precision": Parameter("LABKIT_PRECISION", str, "auto",
+                           "precision of training; auto takes what is faster on a CPU",
+                           choices=("auto", "fp32", "bf16")),
+    "threads": Parameter("LABKIT_THREADS", int, 0, "threads of a CPU; 0 takes what is fastest",
+                         low=0, high=1024),
 }  # fmt: skip
 
 

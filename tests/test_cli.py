@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from labkit import cli, records
+from labkit import cli, files, records
 from labkit.book import stale, tables
 from labkit.train import loop
 
@@ -83,6 +83,7 @@ def test_an_abbreviated_option_is_refused(words, capsys, home):
         (("train", "002-M9"), 2, "002-M"),
         (("train", "002-M1", "--preset", "smok"), 2, "smoke"),
         (("train", "002-M1", "--epochs", "3.5"), 2, "epochs"),
+        (("rows", "5"), 2, "known: 000, hierarchical_cifar100"),
         (("train", "002-M1", "--device", "gpu"), 2, "cuda"),
         (("models", "mbm"), 2, "mbn"),
         (("data", "add", "cifar10", "/nowhere/at/all"), 3, "/nowhere/at/all"),
@@ -299,3 +300,16 @@ def test_a_sweep_side_by_side_ends_when_it_is_told_or_loses_a_worker(home, how):
     _, alive = psutil.wait_procs(both, timeout=10)
     assert not alive
     assert not out.exists()
+
+
+def test_precision_and_threads_are_options(monkeypatch, capsys):
+    for name in ("LABKIT_PRECISION", "LABKIT_THREADS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    command = ["train", "002-M1", "--epochs", "1", "--train-size", "100"]
+    assert cli.main([*command, "--precision", "bf16", "--threads", "1"]) == 0
+    (folder,) = (path for path in files.runs_home().iterdir() if path.is_dir())
+    device = records.read(folder / "record.json")["device"]
+    assert (device["precision"], device["threads"]) == ("bf16", 1)
+    assert cli.main([*command, "--precision", "half"]) == 2
+    assert "LABKIT_PRECISION='half' is refused" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.compare import describe, elapsed, label
+from labkit.compare.values import synthetic
 from labkit.figures.canvas import (
     COLOURS,
     LINES,
@@ -15,7 +16,6 @@ from labkit.figures.canvas import (
     names,
     percent,
     plain_digits,
-    synthetic,
     theme,
     with_alt,
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS", "HATCHES", "INK", "LINES", "SOFT", "alt", "as_records", "heading", "libraries",
-    "marker", "name", "names", "percent", "plain_digits", "png", "show", "show_any", "synthetic",
+    "marker", "name", "names", "percent", "plain_digits", "png", "show", "show_any",
     "theme", "with_alt", "word",
 ]  # fmt: skip
 
@@ -157,11 +157,6 @@ def names(records: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{one}, seed {record['recipe']['seed']}" if plain.count(one) > 1 else one
         for one, record in zip(plain, records, strict=True)
     ]
-
-
-def synthetic(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether any of the records is of synthetic data."""
-    return any(record["data"]["synthetic"] for record in records)
 
 
 def heading(text: str, synthetic: bool) -> str:

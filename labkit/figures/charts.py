@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from labkit.compare import Value, describe, label, mean_and_spread, measure
-from labkit.compare.values import fraction
+from labkit.compare.values import fraction, synthetic
 from labkit.figures.canvas import (
     COLOURS,
     HATCHES,
@@ -21,7 +21,6 @@ from labkit.figures.canvas import (
     name,
     percent,
     plain_digits,
-    synthetic,
     theme,
     with_alt,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from labkit.compare.values import synthetic
 from labkit.figures.canvas import (
     COLOURS,
     INK,
@@ -16,7 +17,6 @@ from labkit.figures.canvas import (
     marker,
     names,
     percent,
-    synthetic,
     theme,
     with_alt,
 )

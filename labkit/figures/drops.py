@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from labkit.compare.values import synthetic
 from labkit.figures.canvas import (
     COLOURS,
     INK,
@@ -14,7 +15,6 @@ from labkit.figures.canvas import (
     heading,
     names,
     percent,
-    synthetic,
     theme,
     with_alt,
 )

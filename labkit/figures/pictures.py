@@ -75,9 +75,17 @@ def answers(
         classes: the names of the classes, in the order of their numbers.
         right: whether right or wrong answers are wanted.
         count: how many at most.
+
+    Raises:
+        ValueError: the record was scored on other images, or on the same in another order.
     """
     (record,) = as_records(run)
     labels, guesses = compare.answers(record)
+    if not np.array_equal(labels, np.asarray(split.labels)):
+        raise ValueError(
+            f"these are not the test images that {name(record)} was scored on, or lie in another"
+            " order: records made before images had a canonical one cannot be shown with them"
+        )
     where = np.flatnonzero((labels == guesses) == right)[:count]
     title = f"{name(record)}: {'rightly' if right else 'wrongly'} identified"
     synthetic = record["data"]["synthetic"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import compare
+from labkit.compare.values import synthetic
 from labkit.figures.canvas import (
     COLOURS,
     HATCHES,
@@ -17,7 +18,6 @@ from labkit.figures.canvas import (
     name,
     names,
     percent,
-    synthetic,
     theme,
     with_alt,
 )

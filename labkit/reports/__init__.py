@@ -35,7 +35,8 @@ def find_report(name: str) -> Report:
     for report in REPORTS.values():
         if name in (report.name, report.id, report.notebook):
             return report
-    raise InputError(unknown("report", name, list(REPORTS)))
+    names = [name for report in REPORTS.values() for name in (report.id, report.name)]
+    raise InputError(unknown("report", name, names))
 
 
 def find_rows(targets: Iterable[str] = (), *, optional: bool = False) -> list[tuple[Report, Row]]:

@@ -18,6 +18,8 @@ import torch
 
 from labkit import files, records
 from labkit.errors import (
+    FAILED,
+    OK,
     DataError,
     DeviceError,
     InputError,
@@ -65,7 +67,7 @@ def run_sweep(
         if absent:
             print(f"estimates are of the stand-in: no {absent} on this machine", file=sys.stderr)
         matrix.print_costs(missing, together)
-        return 0
+        return OK
     if absent:
         raise InputError(
             f"no {absent} on this machine; fetch it with `labkit data get`, or rehearse on its"
@@ -84,8 +86,8 @@ def run_sweep(
                 print(failure, file=sys.stderr)
     except (OutOfTimeError, DeviceError) as stop:
         print(stop, file=sys.stderr)
-        return 1
-    return int(failed)
+        return FAILED
+    return FAILED if failed else OK
 
 
 def _one_by_one(jobs: list[Job], deadline: float | None) -> Iterator[str]:

@@ -23,19 +23,17 @@ import torch
 
 from labkit import files, models
 from labkit.data import Data
-from labkit.parameters import Parameter
-from labkit.recipe import PRECISIONS, Recipe
+from labkit.parameters import BY_HAND
+from labkit.recipe import Recipe
 from labkit.train import cost, loop
 from labkit.train.device import cpu_name, own_randomness, thread_count, use_bf16
 from labkit.train.evaluate import Numerics
 from labkit.train.folder import RunFolder
 
-__all__ = ["PRECISION", "THREADS", "Way", "choose", "fastest"]
+__all__ = ["Way", "choose", "fastest"]
 
 Way = tuple[str, int]  # precision, threads
 
-PRECISION = Parameter("LABKIT_PRECISION", str, "auto", choices=PRECISIONS)
-THREADS = Parameter("LABKIT_THREADS", int, 0, low=0, high=1024)  # 0: what is fastest
 LEAST_WORK = 1e13  # operations of a run below which nothing is timed: half a minute on two cores
 STEP_WORK = 2e10  # operations of a timed step, about; a tenth of a second
 PATIENCE = 3.0  # seconds after which no further round of steps is timed
@@ -81,13 +79,17 @@ def fastest(
 
 
 def _precision(recipe: Recipe) -> str:
-    by_hand = PRECISION.parse(os.environ.get(PRECISION.name, PRECISION.default))
-    return by_hand if recipe.precision == "auto" else recipe.precision
+    return _by_hand("precision") if recipe.precision == "auto" else recipe.precision
+
+
+def _by_hand(name: str) -> Any:
+    parameter = BY_HAND[name]
+    return parameter.parse(os.environ.get(parameter.name, parameter.default))
 
 
 def _ways(precision: str) -> list[Way]:
     """What may be chosen, the reports' own precision on all threads first."""
-    threads = THREADS.parse(os.environ.get(THREADS.name, THREADS.default))
+    threads = _by_hand("threads")
     precisions = ("fp32", "bf16") if precision == "auto" else (precision,)
     counts = (threads,) if threads else dict.fromkeys((torch.get_num_threads(), 1))
     return list(itertools.product(precisions, counts))

@@ -278,5 +278,13 @@ def test_importing_figures_imports_neither_torch_nor_seaborn():
 @pytest.mark.parametrize("right", [True, False])
 def test_a_run_without_such_answers_is_told_in_words(right):
     run = forged("002-M1", 0.0 if right else 1.0)
-    figure = figures.answers(run, types.SimpleNamespace(images=[]), CLASSES, right=right)
+    split = types.SimpleNamespace(images=[], labels=compare.answers(run)[0])
+    figure = figures.answers(run, split, CLASSES, right=right)
     assert "none of 2,000 test images" in figures.alt(figure)
+
+
+def test_answers_are_shown_with_the_images_that_were_scored_only():
+    run = forged("002-M1", 0.5)
+    labels = compare.answers(run)[0][::-1]
+    with pytest.raises(ValueError, match="002-M1 was scored on, or lie in another order"):
+        figures.answers(run, types.SimpleNamespace(images=[], labels=labels), CLASSES, right=True)
