@@ -53,6 +53,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         if not (narrow and self.training and x.is_contiguous(memory_format=torch.channels_last)):
             return super().forward(x)
         y, mean, variance = _FoldedNorm.apply(x, self.weight, self.bias, self.eps, fold)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * (pixels / (pixels - 1)), self.momentum)
         return y
