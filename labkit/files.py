@@ -16,6 +16,21 @@ from typing import Any
 
 from labkit.errors import DataError
 
+__all__ = [
+    "PACKAGE",
+    "claim",
+    "data_home",
+    "explain_full",
+    "md5",
+    "no_space",
+    "read_json",
+    "records_home",
+    "runs_home",
+    "sha256",
+    "write_atomic",
+    "write_pieces",
+]
+
 PACKAGE = Path(__file__).parent
 CACHE = Path("~/.cache/labkit")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -12,6 +12,17 @@ from typing import Any
 from labkit.errors import InputError
 from labkit.parameters import Parameter
 
+__all__ = [
+    "MISROUTED",
+    "NORMALISE",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "SCHEDULES",
+    "Hierarchy",
+    "Recipe",
+    "digest_of",
+]
+
 OPTIMIZERS = ("sgd", "adam", "radam", "rmsprop", "adadelta")
 SCHEDULES = ("constant", "step", "cosine")
 NORMALISE = ("unit", "standard", "imagenet")

@@ -255,3 +255,31 @@ def test_prose_contains_no_typed_metric(path):
     # what stands between marks is made from records, and tests/book/test_site.py holds it to them
     text = re.sub(r"<!-- made by .*?-->.*?<!-- end -->", "", text, flags=re.DOTALL)
     assert not METRIC.findall(text)
+
+
+def surface(tree):
+    """The names in a module's `__all__`, or None where it has none."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return [element.value for element in node.value.elts]
+    return None
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n not in ("", "__main__")])
+def test_a_module_says_what_it_gives_and_its_functions_what_they_return(name):
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    defined = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    if not defined and MODULES[name].name == "__init__.py":
+        return  # nothing but a docstring
+    names = surface(tree)
+    assert names is not None
+    for node in defined:
+        if isinstance(node, ast.FunctionDef) and node.name in names:
+            assert node.returns is not None, node.name
+
+
+def test_no_test_file_imports_another():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.module or "").startswith(("test_", "tests.test_")), path

@@ -19,6 +19,23 @@ import torch
 
 from labkit.errors import InputError
 
+__all__ = [
+    "TOGETHER",
+    "cpu_name",
+    "derive",
+    "device_card",
+    "free_memory",
+    "kernel_search",
+    "own_randomness",
+    "peak_memory",
+    "pick_device",
+    "release_memory",
+    "reset_peak_memory",
+    "reuse_memory",
+    "thread_count",
+    "use_bf16",
+]
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h of glibc numbers them
 MEMINFO, GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 TOGETHER = "LABKIT_TOGETHER"  # how many processes a sweep runs side by side; it sets it itself
