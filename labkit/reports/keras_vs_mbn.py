@@ -31,6 +31,10 @@ MBN = SMALL.replace(
 )  # fmt: skip
 SOURCE = MBN.replace(batch=64)
 BARE = SOURCE.replace(batch=400, epochs=400, augment="none")
+# at the rate 1 of its paper (Zeiler 2012, arXiv:1212.5701), with Keras's rho and epsilon
+ADADELTA = {
+    "lr": 1.0, "optimizer": "adadelta", "optimizer_options": {"rho": 0.95, "eps": 1e-7},
+}  # fmt: skip
 ADAM = {"optimizer": SMALL.optimizer, "optimizer_options": SMALL.optimizer_options}
 
 LESSON = {"epochs": 10}
@@ -52,6 +56,8 @@ CONTROLS = (
     Row(id="002-C1", title="MNIST net on MBN's own recipe", full=MBN.replace(model="mnist_net"),
         lesson=LESSON, smoke=SMOKE, optional=True,
         note="control: the same optimizer and augmentation for both models"),
+    Row(id="002-C2", title="MNIST net with Adadelta", full=SMALL.replace(**ADADELTA), smoke=TINY,
+        optional=True, note="control: the optimizer of the example that the net is taken from"),
     Row(id="002-V1", title="MNIST net on all training images", full=SMALL.replace(validation=0),
         smoke=TINY, optional=True,
         note="control: nothing held out, as the report may have had it"),
