@@ -43,21 +43,21 @@ def load(name: str) -> Data:
         DataError: a copy is damaged, or there is none and no network.
     """
     _check_name(name)
-    if name in synthetic.SETS:
+    if name in synthetic.NAMES:
         return synthetic.draw(name)
     entry, home = CATALOGUE[name], data_home()
     if prepared.path_of(home, name).exists():
         return prepared.load(entry, home)
-    place = entry.locate(home)
-    if place is None:
+    if (copy := entry.locate(home)) is None:
         return _fetch(entry, home)
-    if place.name == entry.archive.file and not entry.archive.matches(place):
+    place, layout = copy
+    if place.name == entry.archive and not entry.is_published(place):
         raise DataError(
-            f"{place} is not the published file, which has {entry.archive.size:,} bytes and MD5"
-            f" {entry.archive.md5}; delete it, or if you made it yourself, add it:"
+            f"{place} is not the published file, which has {entry.size:,} bytes and MD5"
+            f" {entry.md5}; delete it, or if you made it yourself, add it:"
             f" labkit data add {name} {place}"
         )
-    return prepared.save(entry.read(place), home)
+    return prepared.save(entry.read(place, layout), home)
 
 
 def available(name: str) -> bool:
@@ -80,16 +80,15 @@ def add(name: str, path: str | Path) -> Data:
         DataError: there is no such set at `path`, or it is damaged.
     """
     _check_name(name)
-    if name in synthetic.SETS:
+    if name in synthetic.NAMES:
         raise InputError(f"{name} is built in; add one of {', '.join(CATALOGUE)}")
     entry, path = CATALOGUE[name], Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; give the folder or the archive that holds {name}")
-    place = entry.locate(path)
-    if place is None:
-        names = ", ".join([*(layout.folder for layout in entry.layouts), entry.archive.file])
+    if (copy := entry.locate(path)) is None:
+        names = ", ".join([*(layout.folder for layout in entry.layouts), entry.archive])
         raise DataError(f"{path} holds no {name}: it neither is nor has one of {names}")
-    return prepared.save(entry.read(place), data_home())
+    return prepared.save(entry.read(*copy), data_home())
 
 
 def verify() -> Iterator[str]:
@@ -102,8 +101,7 @@ def verify() -> Iterator[str]:
     names = [name for name in CATALOGUE if prepared.path_of(home, name).exists()]
     for name in names:
         try:
-            data = prepared.load(CATALOGUE[name], home)
-            prepared.verify(data, home)
+            data = prepared.load(CATALOGUE[name], home, verify=True)
             counts = f"{len(data.train):,} + {len(data.test):,} images"
             yield f"{name}: {counts}, SHA-256 {data.sha256}: ok"
         except DataError as error:
@@ -119,7 +117,7 @@ def listing() -> list[dict[str, Any]]:
     """A row for each data set: name, state (prepared, damaged, local, absent or built in), train,
     test (images, 0 where that is not known) and source."""
     home = data_home()
-    return [{"name": name, "train": 0, "test": 0} | _row(name, home) for name in DATASETS]
+    return [_row(name, home) for name in DATASETS]
 
 
 def _check_name(name: str) -> None:
@@ -128,40 +126,35 @@ def _check_name(name: str) -> None:
 
 
 def _fetch(entry: Entry, home: Path) -> Data:
-    archive = entry.archive
-    path = home / archive.file
+    path = home / entry.archive
     try:
         with prepared.explain_read_only(path):
-            download.fetch(archive.url, path, size=archive.size, md5=archive.md5)
+            download.fetch(entry.url, path, size=entry.size, md5=entry.md5)
     except DataError as error:
         raise DataError(
-            f"{error}\n  {entry.name} is not on this machine. By hand: download {archive.url}"
-            f" ({archive.size:,} bytes, MD5 {archive.md5}) and put it at {path}."
+            f"{error}\n  {entry.name} is not on this machine. By hand: download {entry.url}"
+            f" ({entry.size:,} bytes, MD5 {entry.md5}) and put it at {path}."
             f"\n  Or work on synthetic_{entry.name}, which needs no download."
         ) from error
-    data = prepared.save(entry.read(path), home)
+    data = prepared.save(entry.read(path, entry.layouts[0]), home)
     path.unlink(missing_ok=True)  # all of it is in the prepared file
     return data
 
 
 def _row(name: str, home: Path) -> dict[str, Any]:
-    if name in synthetic.SETS:
-        classes, _, _, train, test = synthetic.SETS[name]
-        counts = {"train": train * len(classes), "test": test * len(classes)}
-        return {"state": "built in", **counts, "source": synthetic.SOURCE}
+    if name in synthetic.NAMES:
+        return _entry(name, "built in", synthetic.SOURCE, synthetic.TRAIN, synthetic.TEST)
     entry = CATALOGUE[name]
-    path = prepared.path_of(home, name)
-    if path.exists():
-        return _prepared(path)
-    place = entry.locate(home)
-    if place is None:
-        return {"state": "absent", "source": entry.archive.url}
-    return {"state": "local", "source": str(place)}
+    if prepared.path_of(home, name).exists():
+        try:
+            data = prepared.load(entry, home)
+        except DataError as error:
+            return _entry(name, "damaged", str(error))
+        return _entry(name, "prepared", data.source, len(data.train), len(data.test))
+    if copy := entry.locate(home):
+        return _entry(name, "local", str(copy[0]))
+    return _entry(name, "absent", entry.url)
 
 
-def _prepared(path: Path) -> dict[str, Any]:
-    try:
-        header = prepared.header(path)
-        return {"state": "prepared"} | {name: header[name] for name in ("train", "test", "source")}
-    except (DataError, KeyError) as error:
-        return {"state": "damaged", "source": str(error)}
+def _entry(name: str, state: str, source: str, train: int = 0, test: int = 0) -> dict[str, Any]:
+    return {"name": name, "state": state, "train": train, "test": test, "source": source}

@@ -62,9 +62,11 @@ def none(images: Tensor, generator: Generator | None = None) -> Tensor:
     return images
 
 
-def flip(images: Tensor, generator: Generator) -> Tensor:
-    """Mirror left and right with probability 1/2."""
-    return _flip(images, generator, 3)
+def flip(images: Tensor, generator: Generator, dim: int = 3) -> Tensor:
+    """Mirror left and right (dim=2: up and down) with probability 1/2."""
+    both = torch.cat([images, images.flip(dim)])
+    pick = torch.arange(len(images), device=images.device)
+    return both.index_select(0, pick + len(images) * _coin(images, generator))
 
 
 def crop_flip(images: Tensor, generator: Generator) -> Tensor:
@@ -128,8 +130,7 @@ def set2(images: Tensor, generator: Generator) -> Tensor:
     with torchvision's defaults: nearest pixel, and black where nothing comes in.
     """
     images = _rotate(images, 10.0, generator, mode="nearest", padding="zeros")
-    images = _flip(_flip(images, generator, 3), generator, 2)
-    return _blur(images, generator)
+    return _blur(flip(flip(images, generator), generator, dim=2), generator)
 
 
 def flip_shift(images: Tensor, generator: Generator) -> Tensor:
@@ -197,22 +198,13 @@ def pipelines(name: str) -> list[Augment]:
     return [AUGMENTS[part] for part in names]
 
 
-def _flip(images: Tensor, generator: Generator, dim: int) -> Tensor:
-    """Mirror along `dim` with probability 1/2."""
-    both = torch.cat([images, images.flip(dim)])
-    pick = torch.arange(len(images), device=images.device)
-    return both.index_select(0, pick + len(images) * _coin(images, generator))
-
-
 def _enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear; antialiasing acts only where an image shrinks, so here it would change nothing."""
-    if images.dtype == torch.uint8 and not _resizes_bytes(images.device):
-        return _enlarge_as_floats(images, size)
-    return F.interpolate(images, size, mode="bilinear", align_corners=False)
+    """Bilinear; antialiasing acts only where an image shrinks, so here it would change nothing.
 
-
-def _enlarge_as_floats(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """The uint8 images that Pillow gives: along the rows, then the columns, each time rounded."""
+    For uint8 the grey levels of Pillow: along the rows, then the columns, each time rounded.
+    """
+    if images.is_floating_point() or _resizes_bytes(images.device):
+        return F.interpolate(images, size, mode="bilinear", align_corners=False)
     for shape in ((images.shape[2], size[1]), size):
         images = _enlarge(images.float(), shape).add_(0.5).floor_()
     return images.to(torch.uint8)

@@ -48,11 +48,14 @@ def batches(
             " pass generator=torch.Generator().manual_seed(0), or shuffle=False and no augment"
         )
     samples = len(split) * len(augments)
-    order = _order(samples, generator if shuffle else None, split.labels.device)
+    device = split.labels.device
+    order = torch.arange(samples, device=device)
+    if shuffle:
+        order = torch.randperm(samples, generator=generator, device=device)
     if drop_last:
         order = order[: samples // batch * batch]
-    several = max(1, CHUNK[split.images.device.type] // batch)
-    scale = _scale(normalise, split.images.device)
+    several = max(1, CHUNK[device.type] // batch)
+    scale = _scale(normalise, device)
     sources = [split.through(pipeline.prepare) for pipeline in augments]
     for parts, rows in _chunks(order, batch, several, len(split), len(augments)):
         images = [
@@ -70,12 +73,6 @@ def batches(
         x = x.contiguous(memory_format=torch.channels_last)
         for start in range(0, len(x), batch):
             yield x[start : start + batch], y[start : start + batch]
-
-
-def _order(samples: int, generator: Generator | None, device: torch.device) -> Tensor:
-    if generator is None:
-        return torch.arange(samples, device=device)
-    return torch.randperm(samples, generator=generator, device=device)
 
 
 def _chunks(

@@ -48,7 +48,8 @@ class Split:
         """The images by the SHA-256 of their pixels, then by label: alike from every copy."""
         digests = [hashlib.sha256(pixels).digest() for pixels in self.images.contiguous().numpy()]
         keys = list(zip(digests, self.labels.tolist(), strict=True))
-        return self.take(torch.tensor(sorted(range(len(self)), key=keys.__getitem__)))
+        order = sorted(range(len(self)), key=keys.__getitem__)
+        return self.take(torch.tensor(order, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
