@@ -26,17 +26,11 @@ DATASETS = {
     "cifar10": "CIFAR-10: 60,000 images of 32 x 32, 10 classes",
     "cifar100": "CIFAR-100: 60,000 images of 32 x 32, 100 classes in 20 superclasses",
     "tiny_imagenet": "Tiny-ImageNet-200: 110,000 labelled images of 64 x 64, 200 classes",
-    "synthetic_cifar10": "drawn stand-in for CIFAR-10, 12,000 images",
-    "synthetic_cifar100": "drawn stand-in for CIFAR-100, 12,000 images",
-    "synthetic_tiny_imagenet": "drawn stand-in for Tiny-ImageNet-200, 12,000 images",
-}
+} | dict.fromkeys(synthetic.NAMES, "drawn stand-in of 12,000 images")
 
 
 def load(name: str) -> Data:
-    """A data set by name: prepared, from a copy in the data folder, or else downloaded.
-
-    Args:
-        name: one of `DATASETS`.
+    """A data set of `DATASETS`: prepared, from a copy in the data folder, or else downloaded.
 
     Raises:
         InputError: no data set has this name.
@@ -116,8 +110,7 @@ def verify() -> Iterator[str]:
 def listing() -> list[dict[str, Any]]:
     """A row for each data set: name, state (prepared, damaged, local, absent or built in), train,
     test (images, 0 where that is not known) and source."""
-    home = data_home()
-    return [_row(name, home) for name in DATASETS]
+    return [_row(name, data_home()) for name in DATASETS]
 
 
 def _check_name(name: str) -> None:

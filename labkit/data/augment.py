@@ -89,16 +89,12 @@ def crop_flip_cutout(images: Tensor, generator: Generator, *, side: int) -> Tens
     the training images; ours is 1/2, near every such mean.
     """
     images = unit(crop_flip(images, generator))
-    size, _, height, width = images.shape
-
-    def edge(length: int) -> Tensor:
-        """bool [B, length]: the rows, or the columns, of the squares."""
-        centre = torch.randint(length, (size, 1), generator=generator, device=images.device)
-        place = torch.arange(length, device=images.device) - centre + side // 2
-        return (place >= 0) & (place < side)
-
-    square = edge(height).view(size, 1, height, 1) & edge(width).view(size, 1, 1, width)
-    return images.masked_fill(square, 0.5)
+    top, left = (
+        torch.randint(length, (len(images), 1), generator=generator, device=images.device)
+        - side // 2
+        for length in images.shape[2:]
+    )
+    return images.masked_fill(_box(images, left, left + side, top, top + side), 0.5)
 
 
 def rotate20_flip(images: Tensor, generator: Generator) -> Tensor:
@@ -107,8 +103,7 @@ def rotate20_flip(images: Tensor, generator: Generator) -> Tensor:
     As Keras' ImageDataGenerator(rotation_range=20, horizontal_flip=True): about the centre,
     bilinear, and what comes in from outside repeats the edge.
     """
-    turned = _rotate(images, 20.0, generator, mode="bilinear", padding="border")
-    return flip(turned, generator)
+    return flip(_rotate(images, 20.0, generator, "bilinear", "border"), generator)
 
 
 def zoom(images: Tensor) -> Tensor:
@@ -129,7 +124,7 @@ def set2(images: Tensor, generator: Generator) -> Tensor:
     As RandomRotation(10), RandomHorizontalFlip(), RandomVerticalFlip(), GaussianBlur(5, (0.1, 2))
     with torchvision's defaults: nearest pixel, and black where nothing comes in.
     """
-    images = _rotate(images, 10.0, generator, mode="nearest", padding="zeros")
+    images = _rotate(images, 10.0, generator, "nearest", "zeros")
     return _blur(flip(flip(images, generator), generator, dim=2), generator)
 
 
@@ -175,14 +170,9 @@ def cutout(images: Tensor, generator: Generator) -> Tensor:
     top = uniform(0, height, size, CANDIDATES).floor_()
     fits = (left + wide <= width) & (top + high <= height)
     first = fits.to(torch.uint8).argmax(1, keepdim=True)  # 0 where none fits
-    left, right, top, bottom = (
-        edge.gather(1, first) for edge in (left, left + wide, top, top + high)
-    )
-    x, y = torch.arange(width, device=device), torch.arange(height, device=device)
-    columns, rows = (x >= left) & (x < right), (y >= top) & (y < bottom)  # [B, W], [B, H]
+    edges = (edge.gather(1, first) for edge in (left, left + wide, top, top + high))
     erased = (_coin(images, generator) & fits.any(1)).view(-1, 1, 1, 1)
-    box = columns.view(size, 1, 1, width) & rows.view(size, 1, height, 1) & erased
-    return torch.where(box, uniform(0, 1, size, 1, 1, 1), images)
+    return torch.where(_box(images, *edges) & erased, uniform(0, 1, size, 1, 1, 1), images)
 
 
 def pipelines(name: str) -> list[Augment]:
@@ -196,6 +186,13 @@ def pipelines(name: str) -> list[Augment]:
         if part not in AUGMENTS:
             raise InputError(unknown("augmentation", part, AUGMENTS))
     return [AUGMENTS[part] for part in names]
+
+
+def _box(images: Tensor, left: Tensor, right: Tensor, top: Tensor, bottom: Tensor) -> Tensor:
+    """bool [B, 1, H, W]: the pixels between edges [B, 1] of each image."""
+    y, x = (torch.arange(length, device=images.device) for length in images.shape[2:])
+    rows, columns = (y >= top) & (y < bottom), (x >= left) & (x < right)
+    return rows[:, None, :, None] & columns[:, None, None, :]
 
 
 def _enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -220,12 +217,10 @@ def _coin(images: Tensor, generator: Generator) -> Tensor:
     return torch.rand(len(images), generator=generator, device=images.device) < 0.5
 
 
-def _rotate(
-    images: Tensor, degrees: float, generator: Generator, *, mode: str, padding: str
-) -> Tensor:
-    """Rotate square images about their centres by U(-degrees, degrees)."""
+def _rotate(images: Tensor, limit: float, generator: Generator, mode: str, padding: str) -> Tensor:
+    """Rotate square images about their centres by U(-limit, limit) degrees."""
     uniform = torch.rand((len(images), 1, 1), generator=generator, device=images.device)
-    angle = (2 * uniform - 1) * math.radians(degrees)
+    angle = (2 * uniform - 1) * math.radians(limit)
     cos, sin = angle.cos(), angle.sin()
     x, y = _coordinates(images)
     return _sample(images, cos * x - sin * y, sin * x + cos * y, mode, padding)

@@ -85,10 +85,10 @@ def _chunks(
     one. The sizes of the groups are read from the device once.
     """
     chunk = batch * several
-    starts = range(0, len(order), chunk)
     if ways == 1:
-        yield from (((order[start : start + chunk],), None) for start in starts)
+        yield from (((indices,), None) for indices in order.split(chunk) if len(indices))
         return
+    starts = range(0, len(order), chunk)
     key = torch.arange(len(order), device=order.device) // chunk * ways + order // n
     sizes = torch.bincount(key, minlength=ways * len(starts)).tolist()
     grouped = key.argsort(stable=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,11 +72,18 @@ def read_binary(place: Path, root: str) -> tuple[Split, Split]:
         order = f"the {len(layout.classes)} classes in their order"
         raise DataError(f"{place / layout.names} does not list {order}")
     for file, content in contents.items():
-        _check(place / file, content, counts[file], layout.record)
-    train, test = (
-        b"".join(contents.get(file, b"") for file in part) for part in (layout.train, layout.test)
-    )
-    return _records(train, layout.record), _records(test, layout.record)
+        if not content or len(content) % layout.record:
+            more = f"more than the {counts[file]:,} records of the published file"
+            part = f"{len(content or b''):,} bytes, not a multiple of a record's {layout.record:,}"
+            fault = more if content is None else part
+            raise DataError(f"{place / file} has {fault}; it is cut short or another file")
+    return _unpack(contents, layout.train, layout), _unpack(contents, layout.test, layout)
+
+
+def _unpack(contents: dict[str, bytes], names: Iterable[str], layout: _Binary) -> Split:
+    content = b"".join(contents.get(name, b"") for name in names)
+    rows = np.frombuffer(content, np.uint8).reshape(-1, layout.record)
+    return _split(rows[:, -PIXELS:], rows[:, -PIXELS - 1])
 
 
 def read_pickled(folder: Path, root: str) -> tuple[Split, Split]:
@@ -91,24 +99,6 @@ def read_pickled(folder: Path, root: str) -> tuple[Split, Split]:
 
     published = {each.base_folder: each for each in (datasets.CIFAR10, datasets.CIFAR100)}[root]
     return _batches(folder, published.train_list), _batches(folder, published.test_list)
-
-
-def _check(path: Path, content: bytes | None, count: int, record: int) -> None:
-    if content is None:
-        raise DataError(
-            f"{path} has more than the {count:,} records of {record:,} bytes that the published"
-            " file has; it is another file"
-        )
-    if not content or len(content) % record:
-        raise DataError(
-            f"{path} has {len(content):,} bytes, not a multiple of a record's {record:,}; it is"
-            " cut short or another kind of file"
-        )
-
-
-def _records(content: bytes, record: int) -> Split:
-    rows = np.frombuffer(content, np.uint8).reshape(-1, record)
-    return _split(rows[:, -PIXELS:], rows[:, -PIXELS - 1])
 
 
 def _batches(folder: Path, checksums: list[tuple[str, str]]) -> Split:

@@ -107,11 +107,6 @@ class Data:
         0. A `train_size` below the number of classes keeps one image of so many classes. For one
         seed, smaller training sets are contained in larger ones.
 
-        Args:
-            validation: validation images; 0, or at least one a class.
-            train_size: training images.
-            seed: decides which.
-
         Raises:
             InputError: more images are asked for than a class has, or validation images for only
                 some of the classes.

@@ -96,12 +96,11 @@ def _images(kind: Tensor, side: int, generator: Generator) -> Tensor:
 
     hue = family * 0.618 + uniform(-0.09, 0.09)
     back = _colour(hue, uniform(0.15, 0.45), uniform(0.1, 0.3))  # [B, 3, 1, 1]
-    front = _colour(
-        hue + 0.3 + 0.09 * place + uniform(-0.1, 0.1), uniform(0.4, 0.7), uniform(0.15, 0.35)
-    )
+    hue = hue + 0.3 + 0.09 * place + uniform(-0.1, 0.1)
+    front = _colour(hue, uniform(0.4, 0.7), uniform(0.15, 0.35))
     shade = torch.lerp(0.1 * ground, 0.25 * figure, inside).unsqueeze(1)
     images = torch.lerp(back, front, inside.unsqueeze(1)).add_(shade)
-    images.add_(_noise(images.shape, generator), alpha=0.15)
+    images.add_(uniform(-0.5, 0.5, *images.shape), alpha=0.15)
     images.mul_(uniform(0.75, 1.2, size, 1, 1, 1)).add_(uniform(-0.1, 0.1, size, 1, 1, 1))
     return images.clamp_(0, 1).mul_(255).to(torch.uint8)
 
@@ -137,8 +136,3 @@ def _colour(hue: Tensor, light: Tensor, strength: Tensor) -> Tensor:
     thirds = torch.tensor([0.0, 1 / 3, 2 / 3]).view(1, 3, 1, 1)
     wave = (2 * math.pi * (hue.unsqueeze(1) + thirds)).cos_()
     return light.unsqueeze(1) + strength.unsqueeze(1) * (1 + wave)
-
-
-def _noise(shape: torch.Size, generator: Generator) -> Tensor:
-    """Uniform noise in [-1/2, 1/2)."""
-    return torch.rand(shape, generator=generator).sub_(0.5)

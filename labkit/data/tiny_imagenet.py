@@ -59,7 +59,10 @@ def read(place: Path, root: str) -> tuple[Split, Split]:
         except ValueError as error:
             faults.append(f"{name}: {error}")
     faults += [f"val/images/{file}: missing" for file in sorted(wnids.keys() - files)]
-    _refuse(faults, place)
+    if faults:
+        more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        listing = "\n  ".join(faults[:SHOWN])
+        raise DataError(f"{place} has {len(faults)} images that cannot be used:\n  {listing}{more}")
     return _split(images.pop("train")), _split(images.pop("val"))
 
 
@@ -98,13 +101,6 @@ def _decode(content: bytes | None) -> np.ndarray:
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"cannot be decoded ({error})") from error
     raise ValueError(f"{image.size[0]} x {image.size[1]} pixels, not {SIDE} x {SIDE}")
-
-
-def _refuse(faults: list[str], place: Path) -> None:
-    if faults:
-        more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        listing = "\n  ".join(faults[:SHOWN])
-        raise DataError(f"{place} has {len(faults)} images that cannot be used:\n  {listing}{more}")
 
 
 def _split(images: list[tuple[int, np.ndarray]]) -> Split:
