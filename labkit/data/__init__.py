@@ -39,11 +39,11 @@ def load(name: str) -> Data:
     _check_name(name)
     if name in synthetic.NAMES:
         return synthetic.draw(name)
-    entry, home = CATALOGUE[name], data_home()
-    if prepared.path_of(home, name).exists():
-        return prepared.load(entry, home)
-    if (copy := entry.locate(home)) is None:
-        return _fetch(entry, home)
+    entry = CATALOGUE[name]
+    if prepared.path_of(name).exists():
+        return prepared.load(entry)
+    if (copy := entry.locate(data_home())) is None:
+        return _fetch(entry)
     place, layout = copy
     if place.name == entry.archive and not entry.is_published(place):
         raise DataError(
@@ -51,7 +51,7 @@ def load(name: str) -> Data:
             f" {entry.md5}; delete it, or if you made it yourself, add it:"
             f" labkit data add {name} {place}"
         )
-    return prepared.save(entry.read(place, layout), home)
+    return prepared.save(entry.read(place, layout))
 
 
 def available(name: str) -> bool:
@@ -61,7 +61,7 @@ def available(name: str) -> bool:
         InputError: no data set has this name.
     """
     _check_name(name)
-    return _row(name, data_home())["state"] != "absent"
+    return _state(name)[0] != "absent"
 
 
 def add(name: str, path: str | Path) -> Data:
@@ -82,7 +82,7 @@ def add(name: str, path: str | Path) -> Data:
     if (copy := entry.locate(path)) is None:
         names = ", ".join([*(layout.folder for layout in entry.layouts), entry.archive])
         raise DataError(f"{path} holds no {name}: it neither is nor has one of {names}")
-    return prepared.save(entry.read(*copy), data_home())
+    return prepared.save(entry.read(*copy))
 
 
 def verify() -> Iterator[str]:
@@ -91,26 +91,26 @@ def verify() -> Iterator[str]:
     Raises:
         DataError: after all lines, if one of them is damaged.
     """
-    home, damaged = data_home(), []
-    names = [name for name in CATALOGUE if prepared.path_of(home, name).exists()]
+    names, damaged = [name for name in CATALOGUE if prepared.path_of(name).exists()], []
     for name in names:
         try:
-            data = prepared.load(CATALOGUE[name], home, verify=True)
+            data = prepared.load(CATALOGUE[name], verify=True)
             counts = f"{len(data.train):,} + {len(data.test):,} images"
             yield f"{name}: {counts}, SHA-256 {data.sha256}: ok"
         except DataError as error:
-            damaged.append(str(prepared.path_of(home, name)))
+            damaged.append(str(prepared.path_of(name)))
             yield f"{name}: {error}"
     if not names:
-        yield f"nothing is prepared in {home}"
+        yield f"nothing is prepared in {data_home()}"
     if damaged:
         raise DataError(f"damaged: {', '.join(damaged)}; delete it, and it will be prepared again")
 
 
 def listing() -> list[dict[str, Any]]:
-    """A row for each data set: name, state (prepared, damaged, local, absent or built in), train,
-    test (images, 0 where that is not known) and source."""
-    return [_row(name, data_home()) for name in DATASETS]
+    """A row for each data set: name, state (prepared, damaged, local, absent or built in), source,
+    train and test (images, 0 where that is not known)."""
+    columns = ("name", "state", "source", "train", "test")
+    return [dict(zip(columns, (name, *_state(name)), strict=True)) for name in DATASETS]
 
 
 def _check_name(name: str) -> None:
@@ -118,8 +118,8 @@ def _check_name(name: str) -> None:
         raise InputError(unknown("data set", name, DATASETS))
 
 
-def _fetch(entry: Entry, home: Path) -> Data:
-    path = home / entry.archive
+def _fetch(entry: Entry) -> Data:
+    path = data_home() / entry.archive
     try:
         with prepared.explain_read_only(path):
             download.fetch(entry.url, path, size=entry.size, md5=entry.md5)
@@ -129,25 +129,22 @@ def _fetch(entry: Entry, home: Path) -> Data:
             f" ({entry.size:,} bytes, MD5 {entry.md5}) and put it at {path}."
             f"\n  Or work on synthetic_{entry.name}, which needs no download."
         ) from error
-    data = prepared.save(entry.read(path, entry.layouts[0]), home)
+    data = prepared.save(entry.read(path, entry.layouts[0]))
     path.unlink(missing_ok=True)  # all of it is in the prepared file
     return data
 
 
-def _row(name: str, home: Path) -> dict[str, Any]:
+def _state(name: str) -> tuple[str, str, int, int]:
+    """State, source, training and test images, as `listing` shows them."""
     if name in synthetic.NAMES:
-        return _entry(name, "built in", synthetic.SOURCE, synthetic.TRAIN, synthetic.TEST)
+        return "built in", synthetic.SOURCE, synthetic.TRAIN, synthetic.TEST
     entry = CATALOGUE[name]
-    if prepared.path_of(home, name).exists():
+    if prepared.path_of(name).exists():
         try:
-            data = prepared.load(entry, home)
+            data = prepared.load(entry)
         except DataError as error:
-            return _entry(name, "damaged", str(error))
-        return _entry(name, "prepared", data.source, len(data.train), len(data.test))
-    if copy := entry.locate(home):
-        return _entry(name, "local", str(copy[0]))
-    return _entry(name, "absent", entry.url)
-
-
-def _entry(name: str, state: str, source: str, train: int = 0, test: int = 0) -> dict[str, Any]:
-    return {"name": name, "state": state, "train": train, "test": test, "source": source}
+            return "damaged", str(error), 0, 0
+        return "prepared", data.source, len(data.train), len(data.test)
+    if copy := entry.locate(data_home()):
+        return "local", str(copy[0]), 0, 0
+    return "absent", entry.url, 0, 0

@@ -19,16 +19,11 @@ __all__ = ["CATALOGUE", "Entry", "Layout"]
 
 
 class Layout(NamedTuple):
-    """A folder that people have.
-
-    folder: its usual name.
-    contents: what must lie in a folder to be one.
-    read: (the folder, or an archive that has it; its usual name) -> training and test images.
-    """
+    """A folder that people have, by its usual name and by what must lie in it to be one."""
 
     folder: str
     contents: tuple[str, ...]
-    read: Callable[[Path, str], tuple[Split, Split]]
+    read: Callable[[Path, str], tuple[Split, Split]]  # from a folder or archive, and the usual name
 
 
 @dataclass(frozen=True)

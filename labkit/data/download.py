@@ -32,8 +32,6 @@ def fetch(url: str, path: str | Path, *, size: int, md5: str) -> None:
     to skip the check. Missing folders are made.
 
     Args:
-        url: an https address.
-        path: where the file shall lie.
         size: of the file, in bytes.
         md5: of the file, 32 hexadecimal digits.
 

@@ -14,7 +14,7 @@ import safetensors.torch
 from labkit.data.catalogue import Entry
 from labkit.data.dataset import Data, Split
 from labkit.errors import DataError
-from labkit.files import write_atomic
+from labkit.files import data_home, write_atomic
 
 __all__ = ["explain_read_only", "load", "path_of", "save"]
 
@@ -24,19 +24,19 @@ TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
-def path_of(home: Path, name: str) -> Path:
-    """Where the prepared file of a set lies in the data folder `home`."""
-    return home / "prepared" / f"{name}.safetensors"
+def path_of(name: str) -> Path:
+    """Where the prepared file of a set lies in the data folder."""
+    return data_home() / "prepared" / f"{name}.safetensors"
 
 
-def save(data: Data, home: Path) -> Data:
+def save(data: Data) -> Data:
     """Write the prepared file of `data`, replacing an older one; gives `data` back.
 
     Raises:
         DataError: the data folder cannot be written to.
         OSError: the disk is full.
     """
-    path, card = path_of(home, data.name), data.card()
+    path, card = path_of(data.name), data.card()
     values = {"schema": SCHEMA} | {name: card[name] for name in HEADER}
     splits = (data.train.images, data.train.labels, data.test.images, data.test.labels)
     tensors = dict(zip(TENSORS, splits, strict=True))
@@ -59,7 +59,7 @@ def explain_read_only(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load(entry: Entry, home: Path, *, verify: bool = False) -> Data:
+def load(entry: Entry, *, verify: bool = False) -> Data:
     """The prepared copy of a set; its bytes are mapped, not read.
 
     Sizes, types and labels are checked. Its digest is the stored one, or is computed to `verify`.
@@ -67,7 +67,7 @@ def load(entry: Entry, home: Path, *, verify: bool = False) -> Data:
     Raises:
         DataError: the file is damaged or of another version.
     """
-    path = path_of(home, entry.name)
+    path = path_of(entry.name)
     expected = {"schema": SCHEMA, "name": entry.name, "classes": [*entry.classes]}
     try:
         with safetensors.safe_open(path, framework="pt") as file:

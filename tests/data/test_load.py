@@ -457,7 +457,7 @@ def damage(path, how):
 def test_a_damaged_prepared_file_is_refused(place, how):
     forge.cifar_folder(place, "cifar10")
     data.add("cifar10", place)
-    damage(prepared.path_of(data_home(), "cifar10"), how)
+    damage(prepared.path_of("cifar10"), how)
     with pytest.raises(DataError, match=r"cifar10\.safetensors cannot be used: .*; delete it"):
         data.load("cifar10")
 
@@ -469,7 +469,7 @@ def test_verify_finds_a_flipped_bit_that_load_does_not(place):
     for name in ("cifar10", "cifar100"):
         data.add(name, place)
     assert [line.split(": ")[-1] for line in data.verify()] == ["ok", "ok"]
-    path = prepared.path_of(data_home(), "cifar10")
+    path = prepared.path_of("cifar10")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -490,7 +490,7 @@ def test_listing_tells_the_state_of_every_set(place):
     states = [rows[name]["state"] for name in (*REAL, "synthetic_cifar10")]
     assert states == ["prepared", "local", "absent", "built in"]
     assert (rows["cifar10"]["train"], rows["cifar10"]["test"]) == (50, 10)
-    prepared.path_of(data_home(), "cifar10").write_bytes(b"?")
+    prepared.path_of("cifar10").write_bytes(b"?")
     assert data.listing()[0]["state"] == "damaged"
     assert json.dumps(data.listing())
 
