@@ -57,7 +57,7 @@ BINARY = {
 def read_binary(place: Path, root: str) -> tuple[Split, Split]:
     """(training, test) images of the folder `root`, or of a .tar.gz that has it.
 
-    Files may have fewer records than the complete ones, or be missing.
+    Files may be missing, or have fewer records than the complete ones.
 
     Raises:
         DataError: a file has another size, the classes are named in another order, or the archive
@@ -72,12 +72,16 @@ def read_binary(place: Path, root: str) -> tuple[Split, Split]:
         order = f"the {len(layout.classes)} classes in their order"
         raise DataError(f"{place / layout.names} does not list {order}")
     for file, content in contents.items():
-        if not content or len(content) % layout.record:
-            more = f"more than the {counts[file]:,} records of the published file"
-            part = f"{len(content or b''):,} bytes, not a multiple of a record's {layout.record:,}"
-            fault = more if content is None else part
-            raise DataError(f"{place / file} has {fault}; it is cut short or another file")
+        _check(place / file, content, counts[file], layout.record)
     return _unpack(contents, layout.train, layout), _unpack(contents, layout.test, layout)
+
+
+def _check(path: Path, content: bytes | None, count: int, record: int) -> None:
+    if content is None:
+        raise DataError(f"{path} has more than the {count:,} records of the published file")
+    if not content or len(content) % record:
+        size = f"{len(content):,} bytes, not a multiple of a record's {record:,}"
+        raise DataError(f"{path} has {size}; it is cut short or another kind of file")
 
 
 def _unpack(contents: dict[str, bytes], names: Iterable[str], layout: _Binary) -> Split:
