@@ -26,38 +26,32 @@ DATASETS = {
     "cifar10": "CIFAR-10: 60,000 images of 32 x 32, 10 classes",
     "cifar100": "CIFAR-100: 60,000 images of 32 x 32, 100 classes in 20 superclasses",
     "tiny_imagenet": "Tiny-ImageNet-200: 110,000 labelled images of 64 x 64, 200 classes",
-    "synthetic_cifar10": "drawn stand-in for CIFAR-10, 12,000 images",
-    "synthetic_cifar100": "drawn stand-in for CIFAR-100, 12,000 images",
-    "synthetic_tiny_imagenet": "drawn stand-in for Tiny-ImageNet-200, 12,000 images",
-}
+} | dict.fromkeys(synthetic.NAMES, "drawn stand-in of 12,000 images")
 
 
 def load(name: str) -> Data:
-    """A data set by name: prepared, from a copy in the data folder, or else downloaded.
-
-    Args:
-        name: one of `DATASETS`.
+    """A data set of `DATASETS`: prepared, from a copy in the data folder, or else downloaded.
 
     Raises:
         InputError: no data set has this name.
         DataError: a copy is damaged, or there is none and no network.
     """
     _check_name(name)
-    if name in synthetic.SETS:
+    if name in synthetic.NAMES:
         return synthetic.draw(name)
-    entry, home = CATALOGUE[name], data_home()
-    if prepared.path_of(home, name).exists():
-        return prepared.load(entry, home)
-    place = entry.locate(home)
-    if place is None:
-        return _fetch(entry, home)
-    if place.name == entry.archive.file and not entry.archive.matches(place):
+    entry = CATALOGUE[name]
+    if prepared.path_of(name).exists():
+        return prepared.load(entry)
+    if (copy := entry.locate(data_home())) is None:
+        return _fetch(entry)
+    place, layout = copy
+    if place.name == entry.archive and not entry.is_published(place):
         raise DataError(
-            f"{place} is not the published file, which has {entry.archive.size:,} bytes and MD5"
-            f" {entry.archive.md5}; delete it, or if you made it yourself, add it:"
+            f"{place} is not the published file, which has {entry.size:,} bytes and MD5"
+            f" {entry.md5}; delete it, or if you made it yourself, add it:"
             f" labkit data add {name} {place}"
         )
-    return prepared.save(entry.read(place), home)
+    return prepared.save(entry.read(place, layout))
 
 
 def available(name: str) -> bool:
@@ -67,7 +61,7 @@ def available(name: str) -> bool:
         InputError: no data set has this name.
     """
     _check_name(name)
-    return _row(name, data_home())["state"] != "absent"
+    return _state(name)[0] != "absent"
 
 
 def add(name: str, path: str | Path) -> Data:
@@ -80,16 +74,15 @@ def add(name: str, path: str | Path) -> Data:
         DataError: there is no such set at `path`, or it is damaged.
     """
     _check_name(name)
-    if name in synthetic.SETS:
+    if name in synthetic.NAMES:
         raise InputError(f"{name} is built in; add one of {', '.join(CATALOGUE)}")
     entry, path = CATALOGUE[name], Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; give the folder or the archive that holds {name}")
-    place = entry.locate(path)
-    if place is None:
-        names = ", ".join([*(layout.folder for layout in entry.layouts), entry.archive.file])
+    if (copy := entry.locate(path)) is None:
+        names = ", ".join([*(layout.folder for layout in entry.layouts), entry.archive])
         raise DataError(f"{path} holds no {name}: it neither is nor has one of {names}")
-    return prepared.save(entry.read(place), data_home())
+    return prepared.save(entry.read(*copy))
 
 
 def verify() -> Iterator[str]:
@@ -98,28 +91,26 @@ def verify() -> Iterator[str]:
     Raises:
         DataError: after all lines, if one of them is damaged.
     """
-    home, damaged = data_home(), []
-    names = [name for name in CATALOGUE if prepared.path_of(home, name).exists()]
+    names, damaged = [name for name in CATALOGUE if prepared.path_of(name).exists()], []
     for name in names:
         try:
-            data = prepared.load(CATALOGUE[name], home)
-            prepared.verify(data, home)
+            data = prepared.load(CATALOGUE[name], verify=True)
             counts = f"{len(data.train):,} + {len(data.test):,} images"
             yield f"{name}: {counts}, SHA-256 {data.sha256}: ok"
         except DataError as error:
-            damaged.append(str(prepared.path_of(home, name)))
+            damaged.append(str(prepared.path_of(name)))
             yield f"{name}: {error}"
     if not names:
-        yield f"nothing is prepared in {home}"
+        yield f"nothing is prepared in {data_home()}"
     if damaged:
         raise DataError(f"damaged: {', '.join(damaged)}; delete it, and it will be prepared again")
 
 
 def listing() -> list[dict[str, Any]]:
-    """A row for each data set: name, state (prepared, damaged, local, absent or built in), train,
-    test (images, 0 where that is not known) and source."""
-    home = data_home()
-    return [{"name": name, "train": 0, "test": 0} | _row(name, home) for name in DATASETS]
+    """A row for each data set: name, state (prepared, damaged, local, absent or built in), source,
+    train and test (images, 0 where that is not known)."""
+    columns = ("name", "state", "source", "train", "test")
+    return [dict(zip(columns, (name, *_state(name)), strict=True)) for name in DATASETS]
 
 
 def _check_name(name: str) -> None:
@@ -127,41 +118,33 @@ def _check_name(name: str) -> None:
         raise InputError(unknown("data set", name, DATASETS))
 
 
-def _fetch(entry: Entry, home: Path) -> Data:
-    archive = entry.archive
-    path = home / archive.file
+def _fetch(entry: Entry) -> Data:
+    path = data_home() / entry.archive
     try:
         with prepared.explain_read_only(path):
-            download.fetch(archive.url, path, size=archive.size, md5=archive.md5)
+            download.fetch(entry.url, path, size=entry.size, md5=entry.md5)
     except DataError as error:
         raise DataError(
-            f"{error}\n  {entry.name} is not on this machine. By hand: download {archive.url}"
-            f" ({archive.size:,} bytes, MD5 {archive.md5}) and put it at {path}."
+            f"{error}\n  {entry.name} is not on this machine. By hand: download {entry.url}"
+            f" ({entry.size:,} bytes, MD5 {entry.md5}) and put it at {path}."
             f"\n  Or work on synthetic_{entry.name}, which needs no download."
         ) from error
-    data = prepared.save(entry.read(path), home)
+    data = prepared.save(entry.read(path, entry.layouts[0]))
     path.unlink(missing_ok=True)  # all of it is in the prepared file
     return data
 
 
-def _row(name: str, home: Path) -> dict[str, Any]:
-    if name in synthetic.SETS:
-        classes, _, _, train, test = synthetic.SETS[name]
-        counts = {"train": train * len(classes), "test": test * len(classes)}
-        return {"state": "built in", **counts, "source": synthetic.SOURCE}
+def _state(name: str) -> tuple[str, str, int, int]:
+    """State, source, training and test images, as `listing` shows them."""
+    if name in synthetic.NAMES:
+        return "built in", synthetic.SOURCE, synthetic.TRAIN, synthetic.TEST
     entry = CATALOGUE[name]
-    path = prepared.path_of(home, name)
-    if path.exists():
-        return _prepared(path)
-    place = entry.locate(home)
-    if place is None:
-        return {"state": "absent", "source": entry.archive.url}
-    return {"state": "local", "source": str(place)}
-
-
-def _prepared(path: Path) -> dict[str, Any]:
-    try:
-        header = prepared.header(path)
-        return {"state": "prepared"} | {name: header[name] for name in ("train", "test", "source")}
-    except (DataError, KeyError) as error:
-        return {"state": "damaged", "source": str(error)}
+    if prepared.path_of(name).exists():
+        try:
+            data = prepared.load(entry)
+        except DataError as error:
+            return "damaged", str(error), 0, 0
+        return "prepared", data.source, len(data.train), len(data.test)
+    if copy := entry.locate(data_home()):
+        return "local", str(copy[0]), 0, 0
+    return "absent", entry.url, 0, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import glob
 import gzip
@@ -27,24 +26,24 @@ _Entry = tuple[str, bool, Callable[[], IO[bytes]]]  # name, whether a plain file
 
 
 def members(
-    place: Path, root: str, largest: Callable[[str], int]
+    place: Path, root: str, largest: Callable[[str], int | None]
 ) -> Iterator[tuple[str, bytes | None]]:
     """(name, content) of the expected files; None for the content of one that is too large.
 
     Args:
         place: a folder, or an archive that has it under the name `root`.
         root: the folder from which names count.
-        largest: name -> bytes that this file may have; 0 for one that is not expected.
+        largest: name -> bytes that this file may have; 0 or None for one that is not expected.
 
     Raises:
         DataError: an expected file is doubled, encrypted or no plain file, or the archive is
             damaged, lists too many files or unpacks to too many bytes.
     """
     names = set()
-    with _explain_damage(place):
+    try:
         for path, plain, opener in _entries(place):
             name = path.removeprefix(f"{root}/")
-            if (size := largest(name)) == 0:
+            if not (size := largest(name)):
                 continue
             if not plain or name in names:
                 fault = "comes twice" if name in names else "is not a plain file"
@@ -53,12 +52,6 @@ def members(
             with opener() as file:
                 content = file.read(size + 1)
             yield name, content if len(content) <= size else None
-
-
-@contextlib.contextmanager
-def _explain_damage(place: Path) -> Iterator[None]:
-    try:
-        yield
     except _DAMAGE as error:
         reason = f"cannot be read, it is damaged or another kind of archive: {error}"
         raise DataError(f"{place} {reason}") from error

@@ -62,9 +62,11 @@ def none(images: Tensor, generator: Generator | None = None) -> Tensor:
     return images
 
 
-def flip(images: Tensor, generator: Generator) -> Tensor:
-    """Mirror left and right with probability 1/2."""
-    return _flip(images, generator, 3)
+def flip(images: Tensor, generator: Generator, dim: int = 3) -> Tensor:
+    """Mirror left and right (dim=2: up and down) with probability 1/2."""
+    both = torch.cat([images, images.flip(dim)])
+    pick = torch.arange(len(images), device=images.device)
+    return both.index_select(0, pick + len(images) * _coin(images, generator))
 
 
 def crop_flip(images: Tensor, generator: Generator) -> Tensor:
@@ -87,16 +89,12 @@ def crop_flip_cutout(images: Tensor, generator: Generator, *, side: int) -> Tens
     the training images; ours is 1/2, near every such mean.
     """
     images = unit(crop_flip(images, generator))
-    size, _, height, width = images.shape
-
-    def edge(length: int) -> Tensor:
-        """bool [B, length]: the rows, or the columns, of the squares."""
-        centre = torch.randint(length, (size, 1), generator=generator, device=images.device)
-        place = torch.arange(length, device=images.device) - centre + side // 2
-        return (place >= 0) & (place < side)
-
-    square = edge(height).view(size, 1, height, 1) & edge(width).view(size, 1, 1, width)
-    return images.masked_fill(square, 0.5)
+    top, left = (
+        torch.randint(length, (len(images), 1), generator=generator, device=images.device)
+        - side // 2
+        for length in images.shape[2:]
+    )
+    return images.masked_fill(_box(images, left, left + side, top, top + side), 0.5)
 
 
 def rotate20_flip(images: Tensor, generator: Generator) -> Tensor:
@@ -105,8 +103,7 @@ def rotate20_flip(images: Tensor, generator: Generator) -> Tensor:
     As Keras' ImageDataGenerator(rotation_range=20, horizontal_flip=True): about the centre,
     bilinear, and what comes in from outside repeats the edge.
     """
-    turned = _rotate(images, 20.0, generator, mode="bilinear", padding="border")
-    return flip(turned, generator)
+    return flip(_rotate(images, 20.0, generator, "bilinear", "border"), generator)
 
 
 def zoom(images: Tensor) -> Tensor:
@@ -127,9 +124,8 @@ def set2(images: Tensor, generator: Generator) -> Tensor:
     As RandomRotation(10), RandomHorizontalFlip(), RandomVerticalFlip(), GaussianBlur(5, (0.1, 2))
     with torchvision's defaults: nearest pixel, and black where nothing comes in.
     """
-    images = _rotate(images, 10.0, generator, mode="nearest", padding="zeros")
-    images = _flip(_flip(images, generator, 3), generator, 2)
-    return _blur(images, generator)
+    images = _rotate(images, 10.0, generator, "nearest", "zeros")
+    return _blur(flip(flip(images, generator), generator, dim=2), generator)
 
 
 def flip_shift(images: Tensor, generator: Generator) -> Tensor:
@@ -174,14 +170,9 @@ def cutout(images: Tensor, generator: Generator) -> Tensor:
     top = uniform(0, height, size, CANDIDATES).floor_()
     fits = (left + wide <= width) & (top + high <= height)
     first = fits.to(torch.uint8).argmax(1, keepdim=True)  # 0 where none fits
-    left, right, top, bottom = (
-        edge.gather(1, first) for edge in (left, left + wide, top, top + high)
-    )
-    x, y = torch.arange(width, device=device), torch.arange(height, device=device)
-    columns, rows = (x >= left) & (x < right), (y >= top) & (y < bottom)  # [B, W], [B, H]
+    edges = (edge.gather(1, first) for edge in (left, left + wide, top, top + high))
     erased = (_coin(images, generator) & fits.any(1)).view(-1, 1, 1, 1)
-    box = columns.view(size, 1, 1, width) & rows.view(size, 1, height, 1) & erased
-    return torch.where(box, uniform(0, 1, size, 1, 1, 1), images)
+    return torch.where(_box(images, *edges) & erased, uniform(0, 1, size, 1, 1, 1), images)
 
 
 def pipelines(name: str) -> list[Augment]:
@@ -197,22 +188,20 @@ def pipelines(name: str) -> list[Augment]:
     return [AUGMENTS[part] for part in names]
 
 
-def _flip(images: Tensor, generator: Generator, dim: int) -> Tensor:
-    """Mirror along `dim` with probability 1/2."""
-    both = torch.cat([images, images.flip(dim)])
-    pick = torch.arange(len(images), device=images.device)
-    return both.index_select(0, pick + len(images) * _coin(images, generator))
+def _box(images: Tensor, left: Tensor, right: Tensor, top: Tensor, bottom: Tensor) -> Tensor:
+    """bool [B, 1, H, W]: the pixels between edges [B, 1] of each image."""
+    y, x = (torch.arange(length, device=images.device) for length in images.shape[2:])
+    rows, columns = (y >= top) & (y < bottom), (x >= left) & (x < right)
+    return rows[:, None, :, None] & columns[:, None, None, :]
 
 
 def _enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear; antialiasing acts only where an image shrinks, so here it would change nothing."""
-    if images.dtype == torch.uint8 and not _resizes_bytes(images.device):
-        return _enlarge_as_floats(images, size)
-    return F.interpolate(images, size, mode="bilinear", align_corners=False)
+    """Bilinear; antialiasing acts only where an image shrinks, so here it would change nothing.
 
-
-def _enlarge_as_floats(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """The uint8 images that Pillow gives: along the rows, then the columns, each time rounded."""
+    For uint8 the grey levels of Pillow: along the rows, then the columns, each time rounded.
+    """
+    if images.is_floating_point() or _resizes_bytes(images.device):
+        return F.interpolate(images, size, mode="bilinear", align_corners=False)
     for shape in ((images.shape[2], size[1]), size):
         images = _enlarge(images.float(), shape).add_(0.5).floor_()
     return images.to(torch.uint8)
@@ -228,12 +217,10 @@ def _coin(images: Tensor, generator: Generator) -> Tensor:
     return torch.rand(len(images), generator=generator, device=images.device) < 0.5
 
 
-def _rotate(
-    images: Tensor, degrees: float, generator: Generator, *, mode: str, padding: str
-) -> Tensor:
-    """Rotate square images about their centres by U(-degrees, degrees)."""
+def _rotate(images: Tensor, limit: float, generator: Generator, mode: str, padding: str) -> Tensor:
+    """Rotate square images about their centres by U(-limit, limit) degrees."""
     uniform = torch.rand((len(images), 1, 1), generator=generator, device=images.device)
-    angle = (2 * uniform - 1) * math.radians(degrees)
+    angle = (2 * uniform - 1) * math.radians(limit)
     cos, sin = angle.cos(), angle.sin()
     x, y = _coordinates(images)
     return _sample(images, cos * x - sin * y, sin * x + cos * y, mode, padding)

@@ -48,11 +48,14 @@ def batches(
             " pass generator=torch.Generator().manual_seed(0), or shuffle=False and no augment"
         )
     samples = len(split) * len(augments)
-    order = _order(samples, generator if shuffle else None, split.labels.device)
+    device = split.labels.device
+    order = torch.arange(samples, device=device)
+    if shuffle:
+        order = torch.randperm(samples, generator=generator, device=device)
     if drop_last:
         order = order[: samples // batch * batch]
-    several = max(1, CHUNK[split.images.device.type] // batch)
-    scale = _scale(normalise, split.images.device)
+    several = max(1, CHUNK[device.type] // batch)
+    scale = _scale(normalise, device)
     sources = [split.through(pipeline.prepare) for pipeline in augments]
     for parts, rows in _chunks(order, batch, several, len(split), len(augments)):
         images = [
@@ -72,12 +75,6 @@ def batches(
             yield x[start : start + batch], y[start : start + batch]
 
 
-def _order(samples: int, generator: Generator | None, device: torch.device) -> Tensor:
-    if generator is None:
-        return torch.arange(samples, device=device)
-    return torch.randperm(samples, generator=generator, device=device)
-
-
 def _chunks(
     order: Tensor, batch: int, several: int, n: int, ways: int
 ) -> Iterator[tuple[Sequence[Tensor], Tensor | None]]:
@@ -88,10 +85,10 @@ def _chunks(
     one. The sizes of the groups are read from the device once.
     """
     chunk = batch * several
-    starts = range(0, len(order), chunk)
     if ways == 1:
-        yield from (((order[start : start + chunk],), None) for start in starts)
+        yield from (((indices,), None) for indices in order.split(chunk) if len(indices))
         return
+    starts = range(0, len(order), chunk)
     key = torch.arange(len(order), device=order.device) // chunk * ways + order // n
     sizes = torch.bincount(key, minlength=ways * len(starts)).tolist()
     grouped = key.argsort(stable=True)

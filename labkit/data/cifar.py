@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,137 +21,100 @@ from labkit.data.classes import CIFAR10, CIFAR100
 from labkit.data.dataset import Split
 from labkit.errors import DataError
 
-__all__ = ["SETS", "Cifar"]
-
-Contents = Mapping[str, bytes | None]  # file -> content, None where it is too large
+__all__ = ["read_binary", "read_pickled"]
 
 PIXELS = 3 * 32 * 32
 
 
-@dataclass(frozen=True)
-class Cifar:
-    """One of the two sets, and how it lies in files.
+class _Binary(NamedTuple):
+    """train, test: file -> records when complete; names: the file of class names, by label."""
 
-    train, test: file of the binary layout -> records it has when complete.
-    label_bytes: of a record; the class is the last of them.
-    names: the file of class names, in label order.
-    labels: what torchvision's batches call the labels.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    folder: str
     train: dict[str, int]
     test: dict[str, int]
-    label_bytes: int
+    record: int  # bytes
     names: str
-    labels: bytes
-
-    @property
-    def record(self) -> int:
-        """Bytes of a record."""
-        return self.label_bytes + PIXELS
-
-    def read(self, place: Path) -> tuple[Split, Split]:
-        """(training, test) images of the binary layout, a folder or a .tar.gz.
-
-        Files may have fewer records than the complete ones.
-
-        Raises:
-            DataError: a file is missing, has another size or a label out of range, the classes
-                are named in another order, or the archive is damaged.
-        """
-        records = self.train | self.test
-        sizes = {self.names: 1 << 16} | {file: n * self.record for file, n in records.items()}
-        contents = dict(members(place, self.folder, lambda name: sizes.get(name, 0)))
-        self._check_names(contents.get(self.names, b""), place / self.names)
-        return self._join(self.train, contents, place), self._join(self.test, contents, place)
-
-    def read_torchvision(self, folder: Path) -> tuple[Split, Split]:
-        """torchvision's folder (cifar-10-batches-py, cifar-100-python).
-
-        Its files are pickles: each is read only if it has the published checksum, and through an
-        unpickler that can make numpy arrays and plain containers, nothing else.
-
-        Raises:
-            DataError: a file is missing or is not the published one.
-        """
-        from torchvision import datasets
-
-        published = getattr(datasets, self.name.upper())
-        lists = (published.train_list, published.test_list)
-        train, test = (self._batches(checksums, folder) for checksums in lists)
-        return train, test
-
-    def _check_names(self, content: bytes | None, path: Path) -> None:
-        """The file of class names may be missing; if it is there, its order must be ours."""
-        if content != b"" and (content or b"").decode(errors="replace").split() != [*self.classes]:
-            count = len(self.classes)
-            raise DataError(f"{path} does not list the {count} classes in their order")
-
-    def _join(self, counts: dict[str, int], contents: Contents, place: Path) -> Split:
-        files = [file for file in counts if file in contents]
-        if not files:
-            raise DataError(f"{place} has none of {', '.join(counts)}")
-        parts = [self._records(contents[file], place / file, counts[file]) for file in files]
-        records = np.concatenate(parts)
-        return self._split(records[:, -PIXELS:], records[:, -PIXELS - 1], place)
-
-    def _records(self, content: bytes | None, path: Path, count: int) -> np.ndarray:
-        if content is None:
-            raise DataError(
-                f"{path} has more than the {count:,} records of {self.record:,} bytes that"
-                f" {self.name} has there; it is another file"
-            )
-        if not content or len(content) % self.record:
-            raise DataError(
-                f"{path} has {len(content):,} bytes, not a multiple of a record's"
-                f" {self.record:,}; it is cut short or another kind of file"
-            )
-        return np.frombuffer(content, np.uint8).reshape(-1, self.record)
-
-    def _batches(self, checksums: list[tuple[str, str]], folder: Path) -> Split:
-        batches = [_unpickle(folder / file, checksum) for file, checksum in checksums]
-        try:
-            pixels = np.concatenate([batch[b"data"] for batch in batches])
-            labels = np.concatenate([np.asarray(batch[self.labels]) for batch in batches])
-            return self._split(pixels, labels, folder)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{folder} holds no CIFAR batches: {error!r}") from error
-
-    def _split(self, pixels: np.ndarray, labels: np.ndarray, place: Path) -> Split:
-        """Pixels uint8 [N, 3072] and labels [N]."""
-        if len(pixels) != len(labels) or pixels.dtype != np.uint8:
-            raise ValueError("images and labels do not belong together")
-        if labels.min() < 0 or labels.max() >= len(self.classes):
-            last = len(self.classes) - 1
-            raise DataError(f"{place} has label {labels.max()}; labels go from 0 to {last}")
-        images = torch.from_numpy(np.ascontiguousarray(pixels)).view(-1, 3, 32, 32)
-        return Split(images, torch.from_numpy(labels.astype(np.int64)))
+    classes: tuple[str, ...]
 
 
-SETS = {
-    "cifar10": Cifar(
-        name="cifar10",
-        classes=CIFAR10,
-        folder="cifar-10-batches-bin",
+BINARY = {
+    "cifar-10-batches-bin": _Binary(
         train={f"data_batch_{i}.bin": 10_000 for i in range(1, 6)},
         test={"test_batch.bin": 10_000},
-        label_bytes=1,
+        record=1 + PIXELS,
         names="batches.meta.txt",
-        labels=b"labels",
+        classes=CIFAR10,
     ),
-    "cifar100": Cifar(
-        name="cifar100",
-        classes=CIFAR100,
-        folder="cifar-100-binary",
+    "cifar-100-binary": _Binary(
         train={"train.bin": 50_000},
         test={"test.bin": 10_000},
-        label_bytes=2,
+        record=2 + PIXELS,
         names="fine_label_names.txt",
-        labels=b"fine_labels",
+        classes=CIFAR100,
     ),
 }
+
+
+def read_binary(place: Path, root: str) -> tuple[Split, Split]:
+    """(training, test) images of the folder `root`, or of a .tar.gz that has it.
+
+    Files may be missing, or have fewer records than the complete ones.
+
+    Raises:
+        DataError: a file has another size, the classes are named in another order, or the archive
+            is damaged.
+    """
+    layout = BINARY[root]
+    counts = layout.train | layout.test
+    sizes = {file: count * layout.record for file, count in counts.items()}
+    contents = dict(members(place, root, (sizes | {layout.names: 1 << 16}).get))
+    names = contents.pop(layout.names, " ".join(layout.classes).encode()) or b""
+    if tuple(names.decode(errors="replace").split()) != layout.classes:
+        order = f"the {len(layout.classes)} classes in their order"
+        raise DataError(f"{place / layout.names} does not list {order}")
+    for file, content in contents.items():
+        _check(place / file, content, counts[file], layout.record)
+    return _unpack(contents, layout.train, layout), _unpack(contents, layout.test, layout)
+
+
+def _check(path: Path, content: bytes | None, count: int, record: int) -> None:
+    if content is None:
+        raise DataError(f"{path} has more than the {count:,} records of the published file")
+    if not content or len(content) % record:
+        size = f"{len(content):,} bytes, not a multiple of a record's {record:,}"
+        raise DataError(f"{path} has {size}; it is cut short or another kind of file")
+
+
+def _unpack(contents: dict[str, bytes], names: Iterable[str], layout: _Binary) -> Split:
+    content = b"".join(contents.get(name, b"") for name in names)
+    rows = np.frombuffer(content, np.uint8).reshape(-1, layout.record)
+    return _split(rows[:, -PIXELS:], rows[:, -PIXELS - 1])
+
+
+def read_pickled(folder: Path, root: str) -> tuple[Split, Split]:
+    """(training, test) images of torchvision's folder `root`.
+
+    Its files are pickles: each is read only if it has the published checksum, and through an
+    unpickler that can make numpy arrays and plain containers, nothing else.
+
+    Raises:
+        DataError: a file is missing or is not the published one.
+    """
+    from torchvision import datasets
+
+    published = {each.base_folder: each for each in (datasets.CIFAR10, datasets.CIFAR100)}[root]
+    return _batches(folder, published.train_list), _batches(folder, published.test_list)
+
+
+def _batches(folder: Path, checksums: list[tuple[str, str]]) -> Split:
+    batches = [_unpickle(folder / file, checksum) for file, checksum in checksums]
+    labels = [batch.get(b"fine_labels") or batch[b"labels"] for batch in batches]
+    return _split(np.concatenate([batch[b"data"] for batch in batches]), np.concatenate(labels))
+
+
+def _split(pixels: np.ndarray, labels: np.ndarray) -> Split:
+    """Pixels uint8 [N, 3072] and labels [N]."""
+    images = torch.from_numpy(pixels.copy()).view(-1, 3, 32, 32)
+    return Split(images, torch.from_numpy(labels.astype(np.int64)))
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -48,7 +48,8 @@ class Split:
         """The images by the SHA-256 of their pixels, then by label: alike from every copy."""
         digests = [hashlib.sha256(pixels).digest() for pixels in self.images.contiguous().numpy()]
         keys = list(zip(digests, self.labels.tolist(), strict=True))
-        return self.take(torch.tensor(sorted(range(len(self)), key=keys.__getitem__)))
+        order = sorted(range(len(self)), key=keys.__getitem__)
+        return self.take(torch.tensor(order, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,6 @@ class Data:
         class; of the rest int(train_size / classes) a class are kept, or all if `train_size` is
         0. A `train_size` below the number of classes keeps one image of so many classes. For one
         seed, smaller training sets are contained in larger ones.
-
-        Args:
-            validation: validation images; 0, or at least one a class.
-            train_size: training images.
-            seed: decides which.
 
         Raises:
             InputError: more images are asked for than a class has, or validation images for only

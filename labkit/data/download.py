@@ -29,11 +29,9 @@ def fetch(url: str, path: str | Path, *, size: int, md5: str) -> None:
     """Fetch an https address to `path`, which appears only when length and checksum are right.
 
     A broken transfer is tried three times, from zero. Never http, never another host, and no way
-    to skip the check.
+    to skip the check. Missing folders are made.
 
     Args:
-        url: an https address.
-        path: where the file shall lie; missing folders are made.
         size: of the file, in bytes.
         md5: of the file, 32 hexadecimal digits.
 
@@ -85,17 +83,16 @@ def _connect(url: str) -> IO[bytes]:
     if isinstance(answer, DataError):
         raise answer
     if isinstance(answer, Exception):
-        raise DataError(
-            f"cannot reach {url}: {getattr(answer, 'reason', '') or answer}"
-        ) from answer
+        reason = getattr(answer, "reason", "") or answer
+        raise DataError(f"cannot reach {url}: {reason}") from answer
     return answer
 
 
 def _blocks(url: str, size: int, md5: str) -> Iterator[bytes]:
     """What `url` sends, at most a byte more than `size`; fails after a wrong end."""
     length, total = 0, hashlib.md5(usedforsecurity=False)
-    bar = tqdm(total=size, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1],
-               disable=None)  # fmt: skip
+    name = url.rsplit("/", 1)[-1]
+    bar = tqdm(total=size, unit="B", unit_scale=True, desc=name, disable=None)
     with bar, _connect(url) as reply, contextlib.suppress(OSError, http.client.HTTPException):
         while block := reply.read(min(BLOCK, size + 1 - length)):  # an error shows in the length
             yield block

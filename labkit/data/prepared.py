@@ -7,45 +7,39 @@ import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 
 from labkit.data.catalogue import Entry
-from labkit.data.dataset import Data, Split, digest
+from labkit.data.dataset import Data, Split
 from labkit.errors import DataError
-from labkit.files import write_atomic
+from labkit.files import data_home, write_atomic
 
-__all__ = ["explain_read_only", "header", "load", "path_of", "save", "verify"]
+__all__ = ["explain_read_only", "load", "path_of", "save"]
 
 SCHEMA = 2  # 1 kept the images in the order of the copy they came from
+HEADER = ("name", "source", "sha256", "classes", "train", "test")
+TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
-def path_of(home: Path, name: str) -> Path:
-    """Where the prepared file of a set lies in the data folder `home`."""
-    return home / "prepared" / f"{name}.safetensors"
+def path_of(name: str) -> Path:
+    """Where the prepared file of a set lies in the data folder."""
+    return data_home() / "prepared" / f"{name}.safetensors"
 
 
-def save(data: Data, home: Path) -> Data:
+def save(data: Data) -> Data:
     """Write the prepared file of `data`, replacing an older one; gives `data` back.
 
     Raises:
         DataError: the data folder cannot be written to.
         OSError: the disk is full.
     """
-    path = path_of(home, data.name)
-    card = data.card()
-    names = ("name", "source", "sha256", "classes", "train", "test")
-    values = {"schema": SCHEMA} | {name: card[name] for name in names}
-    tensors = {
-        "train_images": data.train.images,
-        "train_labels": data.train.labels,
-        "test_images": data.test.images,
-        "test_labels": data.test.labels,
-    }
+    path, card = path_of(data.name), data.card()
+    values = {"schema": SCHEMA} | {name: card[name] for name in HEADER}
+    splits = (data.train.images, data.train.labels, data.test.images, data.test.labels)
+    tensors = dict(zip(TENSORS, splits, strict=True))
     metadata = {"labkit": json.dumps(values, ensure_ascii=False)}
     with explain_read_only(path):
         write_atomic(path, safetensors.torch.save(tensors, metadata))
@@ -65,88 +59,27 @@ def explain_read_only(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load(entry: Entry, home: Path) -> Data:
+def load(entry: Entry, *, verify: bool = False) -> Data:
     """The prepared copy of a set; its bytes are mapped, not read.
 
-    Sizes, types and labels are checked, and the digest is the stored one: `verify` computes it
-    anew. A file of the first schema is sorted and written again.
+    Sizes, types and labels are checked. Its digest is the stored one, or is computed to `verify`.
 
     Raises:
         DataError: the file is damaged or of another version.
     """
-    path = path_of(home, entry.name)
-    values = header(path)
-    with _open(path) as file:
-        train, test = (
-            Split(file.get_tensor(f"{split}_images"), file.get_tensor(f"{split}_labels"))
-            for split in ("train", "test")
-        )
-    _check(path, values, entry, train, test)
-    data = entry.data(train, test, values["source"], values["sha256"])
-    return data if values["schema"] == SCHEMA else _sort(data, entry, home)
-
-
-def verify(data: Data, home: Path) -> None:
-    """Compute the digest of what is in memory anew.
-
-    Raises:
-        DataError: it is not the one that the prepared file has.
-    """
-    if (sha256 := digest((data.train, data.test), data.classes)) != data.sha256:
-        reason = f"its SHA-256 is {sha256}, not {data.sha256} as when it was prepared"
-        raise DataError(_damage(path_of(home, data.name), reason))
-
-
-def header(path: Path) -> dict[str, Any]:
-    """What a prepared file says about itself; no tensor is read.
-
-    Raises:
-        DataError: the file is damaged or of another version.
-    """
-    with _open(path) as file:
-        values = json.loads((file.metadata() or {}).get("labkit", "{}"))
-    if not isinstance(values, dict) or values.get("schema") not in (1, SCHEMA):
-        raise DataError(_damage(path, "it was not written by this version of labkit"))
-    return values
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[safetensors.safe_open]:
+    path = path_of(entry.name)
+    expected = {"schema": SCHEMA, "name": entry.name, "classes": [*entry.classes]}
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            yield file
+            values = json.loads((file.metadata() or {}).get("labkit", "{}"))
+            if not expected.items() <= values.items():
+                raise ValueError("it is of another set or another version of labkit")
+            tensors = [file.get_tensor(name) for name in TENSORS]
+        train, test = Split(*tensors[:2]), Split(*tensors[2:])
+        data = entry.data(train, test, values["source"], "" if verify else values["sha256"])
+        if data.sha256 != values["sha256"]:
+            raise ValueError(f"its SHA-256 is {data.sha256}, not {values['sha256']}")
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise DataError(_damage(path, error)) from error
-
-
-def _sort(data: Data, entry: Entry, home: Path) -> Data:
-    """An older file holds all that its source held, so it serves as the source."""
-    verify(data, home)
-    data = entry.data(data.train.canonical(), data.test.canonical(), data.source)
-    with contextlib.suppress(DataError):  # a folder that is read-only is sorted each time
-        save(data, home)
+        advice = "delete it, and it will be prepared again"
+        raise DataError(f"{path} cannot be used: {error}; {advice}") from error
     return data
-
-
-def _check(path: Path, values: dict[str, Any], entry: Entry, train: Split, test: Split) -> None:
-    names = (values.get("name"), tuple(values.get("classes", ())))
-    if names != (entry.name, entry.classes) or not isinstance(values.get("sha256"), str):
-        raise DataError(_damage(path, "it belongs to another data set"))
-    for split, count in ((train, values.get("train")), (test, values.get("test"))):
-        if not _fits(split, (count, 3, entry.side, entry.side), len(entry.classes)):
-            raise DataError(_damage(path, "its images or labels have another shape or range"))
-
-
-def _fits(split: Split, shape: tuple[int, ...], classes: int) -> bool:
-    images, labels = split.images, split.labels
-    return (
-        (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
-        and (images.shape, labels.shape) == (shape, shape[:1])
-        and len(split) > 0
-        and int(labels.min()) >= 0
-        and int(labels.max()) < classes
-    )
-
-
-def _damage(path: Path, reason: object) -> str:
-    return f"{path} cannot be used: {reason}; delete it, and it will be prepared again"

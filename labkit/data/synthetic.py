@@ -11,6 +11,7 @@ Nothing here resembles a real image: a score on a stand-in says that code runs a
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -18,63 +19,52 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from labkit.data.classes import CIFAR10, CIFAR100, SUPERCLASSES, TINY_IMAGENET
-from labkit.data.dataset import Data, Split, digest
+from labkit.data.catalogue import CATALOGUE, Entry
+from labkit.data.dataset import Data, Split
 
-__all__ = ["SETS", "SOURCE", "draw"]
+__all__ = ["NAMES", "SOURCE", "TEST", "TRAIN", "draw"]
 
 SOURCE = "drawn by labkit (synthetic stand-in, not real images)"
 Uniform = Callable[..., Tensor]  # (low, high, *shape) -> random numbers; [B, 1, 1] without a shape
 CHUNK = 256  # images drawn at a time, small enough to stay in the cache of a core
 
-# name -> (classes, superclasses, side, training images a class, test images a class)
-SETS = {
-    "synthetic_cifar10": (CIFAR10, None, 32, 1000, 200),
-    "synthetic_cifar100": (CIFAR100, SUPERCLASSES, 32, 100, 20),
-    "synthetic_tiny_imagenet": (tuple(TINY_IMAGENET.values()), None, 64, 50, 10),
-}
+NAMES = tuple(f"synthetic_{name}" for name in CATALOGUE)
+TRAIN, TEST = 10_000, 2_000  # images, as many of each class
 _ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 
 
 @functools.cache
 def draw(name: str) -> Data:
     """The stand-in `name`, always the same; drawn once in a process, so leave its tensors as is."""
-    classes, superclasses, side, train, test = SETS[name]
-    families = _families(name, classes, superclasses)
-    splits = [
-        _split(families, side, each, Generator().manual_seed(seed))
-        for seed, each in enumerate((train, test), start=2024)
-    ]
-    pixels = splits[0].images[::8].float() / 255
-    return Data(
+    entry = CATALOGUE[name.removeprefix("synthetic_")]
+    families = _families(entry)
+    train, test = (
+        _split(families, entry.side, count // len(families), Generator().manual_seed(seed))
+        for seed, count in ((2024, TRAIN), (2025, TEST))
+    )
+    pixels = train.images[::8].float() / 255
+    return dataclasses.replace(
+        entry.data(train, test, SOURCE),
         name=name,
-        train=splits[0],
-        test=splits[1],
-        classes=classes,
-        superclasses=superclasses,
         mean=tuple(round(v, 4) for v in pixels.mean((0, 2, 3)).tolist()),
         std=tuple(round(v, 4) for v in pixels.std((0, 2, 3)).tolist()),
-        source=SOURCE,
-        sha256=digest(splits, classes),
         synthetic=True,
-        published=(len(splits[0]), len(splits[1])),
+        published=(TRAIN, TEST),
     )
 
 
-def _families(
-    name: str, classes: tuple[str, ...], superclasses: dict[str, tuple[str, ...]] | None
-) -> Tensor:
+def _families(entry: Entry) -> Tensor:
     """int64 [classes, 2]: the family of each class and its place in the family."""
-    if superclasses is None and name == "synthetic_cifar10":
-        superclasses = {
-            "animals": tuple(c for c in classes if c in _ANIMALS),
-            "vehicles": tuple(c for c in classes if c not in _ANIMALS),
-        }
-    if superclasses is None:
-        superclasses = {str(i): classes[i : i + 10] for i in range(0, len(classes), 10)}
+    classes = entry.classes
+    if entry.superclasses:
+        families = list(entry.superclasses.values())
+    elif entry.name == "cifar10":
+        families = [_ANIMALS, [c for c in classes if c not in _ANIMALS]]
+    else:
+        families = [classes[i : i + 10] for i in range(0, len(classes), 10)]
     place = {
         member: (family, rank)
-        for family, members in enumerate(superclasses.values())
+        for family, members in enumerate(families)
         for rank, member in enumerate(members)
     }
     return torch.tensor([place[c] for c in classes])
@@ -106,12 +96,11 @@ def _images(kind: Tensor, side: int, generator: Generator) -> Tensor:
 
     hue = family * 0.618 + uniform(-0.09, 0.09)
     back = _colour(hue, uniform(0.15, 0.45), uniform(0.1, 0.3))  # [B, 3, 1, 1]
-    front = _colour(
-        hue + 0.3 + 0.09 * place + uniform(-0.1, 0.1), uniform(0.4, 0.7), uniform(0.15, 0.35)
-    )
+    hue = hue + 0.3 + 0.09 * place + uniform(-0.1, 0.1)
+    front = _colour(hue, uniform(0.4, 0.7), uniform(0.15, 0.35))
     shade = torch.lerp(0.1 * ground, 0.25 * figure, inside).unsqueeze(1)
     images = torch.lerp(back, front, inside.unsqueeze(1)).add_(shade)
-    images.add_(_noise(images.shape, generator), alpha=0.15)
+    images.add_(uniform(-0.5, 0.5, *images.shape), alpha=0.15)
     images.mul_(uniform(0.75, 1.2, size, 1, 1, 1)).add_(uniform(-0.1, 0.1, size, 1, 1, 1))
     return images.clamp_(0, 1).mul_(255).to(torch.uint8)
 
@@ -147,8 +136,3 @@ def _colour(hue: Tensor, light: Tensor, strength: Tensor) -> Tensor:
     thirds = torch.tensor([0.0, 1 / 3, 2 / 3]).view(1, 3, 1, 1)
     wave = (2 * math.pi * (hue.unsqueeze(1) + thirds)).cos_()
     return light.unsqueeze(1) + strength.unsqueeze(1) * (1 + wave)
-
-
-def _noise(shape: torch.Size, generator: Generator) -> Tensor:
-    """Uniform noise in [-1/2, 1/2)."""
-    return torch.rand(shape, generator=generator).sub_(0.5)

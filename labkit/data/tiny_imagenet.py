@@ -26,9 +26,8 @@ from labkit.data.classes import TINY_IMAGENET
 from labkit.data.dataset import Split
 from labkit.errors import DataError
 
-__all__ = ["FOLDER", "SIDE", "read"]
+__all__ = ["SIDE", "read"]
 
-FOLDER = "tiny-imagenet-200"
 SIDE = 64
 LARGEST = 1 << 20  # bytes of one image file; the published ones have a few thousand
 SHOWN = 10  # faults that an error lists
@@ -38,8 +37,8 @@ _IMAGE = re.compile(r"(train|val)/(?:([^/]+)/)?(?:images/)?([^/]+\.jpe?g)", re.I
 _ANNOTATIONS = "val/val_annotations.txt"
 
 
-def read(place: Path) -> tuple[Split, Split]:
-    """(training, validation) images of a tiny-imagenet-200, a folder or a .zip.
+def read(place: Path, root: str) -> tuple[Split, Split]:
+    """(training, validation) images of the folder `root`, or of a .zip that has it.
 
     A class may have fewer images than published. Grey and CMYK images become RGB.
 
@@ -47,39 +46,41 @@ def read(place: Path) -> tuple[Split, Split]:
         DataError: lists up to ten images that are missing, damaged, of another size or class; or
             the archive is damaged.
     """
-    wnids, files, faults = _annotations(place), set(), []
+    wnids, files, faults = _annotations(place, root), set(), []
     images: dict[str, list[tuple[int, np.ndarray]]] = {"train": [], "val": []}
-    contents = members(place, FOLDER, lambda name: LARGEST if _IMAGE.fullmatch(name) else 0)
+    contents = members(place, root, lambda name: LARGEST if _IMAGE.fullmatch(name) else 0)
     for name, content in tqdm(contents, f"reading {place.name}", unit=" images", disable=None):
         split, wnid, file = _IMAGE.fullmatch(name).groups()
         if split == "val" and wnid in (None, "images"):
             wnid = wnids.get(file)
         files.add(file)
         try:
-            images[split].append((_label(split, wnid), _decode(content)))
+            images[split].append((_label(wnid), _decode(content)))
         except ValueError as error:
             faults.append(f"{name}: {error}")
     faults += [f"val/images/{file}: missing" for file in sorted(wnids.keys() - files)]
-    _refuse(faults, place)
-    return _split(images.pop("train"), place, "train"), _split(images.pop("val"), place, "val")
+    if faults:
+        more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        listing = "\n  ".join(faults[:SHOWN])
+        raise DataError(f"{place} has {len(faults)} images that cannot be used:\n  {listing}{more}")
+    return _split(images.pop("train")), _split(images.pop("val"))
 
 
-def _annotations(place: Path) -> dict[str, str]:
+def _annotations(place: Path, root: str) -> dict[str, str]:
     """File name of a validation image -> its wnid; empty where val has class folders."""
-    contents = dict(members(place, FOLDER, lambda name: LARGEST if name == _ANNOTATIONS else 0))
+    contents = dict(members(place, root, {_ANNOTATIONS: LARGEST}.get))
     lines = (contents.get(_ANNOTATIONS) or b"").decode("utf-8", errors="replace").splitlines()
     fields = [[*line.split("\t"), ""] for line in lines if line.strip()]
     return {file: wnid for file, wnid, *_ in fields}
 
 
-def _label(split: str, wnid: str | None) -> int:
+def _label(wnid: str | None) -> int:
     """The label of a class, or a ValueError with the fault."""
-    if wnid in LABELS:
-        return LABELS[wnid]
     if wnid is None:
-        annotated = split == "val"
-        raise ValueError(f"has no line in {_ANNOTATIONS}" if annotated else "is in no class")
-    raise ValueError(f"its class {wnid!r} is not one of Tiny-ImageNet's 200")
+        raise ValueError(f"has no line in {_ANNOTATIONS} and lies in no class folder")
+    if wnid not in LABELS:
+        raise ValueError(f"its class {wnid!r} is not one of Tiny-ImageNet's 200")
+    return LABELS[wnid]
 
 
 def _decode(content: bytes | None) -> np.ndarray:
@@ -102,15 +103,7 @@ def _decode(content: bytes | None) -> np.ndarray:
     raise ValueError(f"{image.size[0]} x {image.size[1]} pixels, not {SIDE} x {SIDE}")
 
 
-def _refuse(faults: list[str], place: Path) -> None:
-    if faults:
-        more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        listing = "\n  ".join(faults[:SHOWN])
-        raise DataError(f"{place} has {len(faults)} images that cannot be used:\n  {listing}{more}")
-
-
-def _split(images: list[tuple[int, np.ndarray]], place: Path, name: str) -> Split:
-    if not images:
-        raise DataError(f"{place} has no images in {name}; is it a {FOLDER} folder?")
-    labels, pixels = zip(*images, strict=True)
-    return Split(torch.from_numpy(np.stack(pixels)), torch.tensor(labels))
+def _split(images: list[tuple[int, np.ndarray]]) -> Split:
+    labels, pixels = zip(*images, strict=True) if images else ((), ())
+    pixels = np.array(pixels, np.uint8).reshape(-1, 3, SIDE, SIDE)
+    return Split(torch.from_numpy(pixels), torch.tensor(labels, dtype=torch.int64))

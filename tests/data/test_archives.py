@@ -55,24 +55,22 @@ def zipped(path, files, *more, **fields):
     return path
 
 
+def forged(kind, path, files):
+    if kind == "folder":
+        forge.write(path.parent, files)
+        return path
+    return (forge.tar if kind == "tar" else zipped)(path, files)
+
+
 @pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
 def test_the_expected_files_are_read(home, kind):
-    path = home / "set"
-    if kind == "folder":
-        forge.write(home, GOOD)
-    else:
-        (forge.tar if kind == "tar" else zipped)(path, GOOD)
-    assert contents(path) == EXPECTED
+    assert contents(forged(kind, home / "set", GOOD)) == EXPECTED
 
 
 @pytest.mark.faults(15)
 @pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
 def test_files_may_be_smaller_or_missing_and_larger_ones_are_not_given(home, kind):
-    path, files = home / "set", {"set/a.bin": b"a" * 7, "set/b.bin": b"b" * 11}
-    if kind == "folder":
-        forge.write(home, files)
-    else:
-        (forge.tar if kind == "tar" else zipped)(path, files)
+    path = forged(kind, home / "set", {"set/a.bin": b"a" * 7, "set/b.bin": b"b" * 11})
     assert contents(path) == {"a.bin": b"a" * 7, "b.bin": None}
     assert os.listdir(home) == ["set"]
 
@@ -110,8 +108,7 @@ def test_tar_tricks_are_refused(home, monkeypatch, trick):
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_names_outside_are_not_read(home, kind):
     files = {"../set/a.bin": b"x", "/set/a.bin": b"x"}
-    path = (forge.tar if kind == "tar" else zipped)(home / "set", files)
-    assert contents(path) == {}
+    assert contents(forged(kind, home / "set", files)) == {}
     assert os.listdir(home) == ["set"]
 
 

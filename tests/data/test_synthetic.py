@@ -11,7 +11,7 @@ from labkit import data
 from labkit.data import catalogue, synthetic
 from labkit.data.batches import batches
 
-NAMES = tuple(synthetic.SETS)
+NAMES = synthetic.NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
