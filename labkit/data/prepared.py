@@ -21,6 +21,7 @@ __all__ = ["explain_read_only", "load", "path_of", "save"]
 SCHEMA = 2  # 1 kept the images in the order of the copy they came from
 HEADER = ("name", "source", "sha256", "classes", "train", "test")
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
+MALFORMED = (AttributeError, KeyError, TypeError, ValueError)  # what a strange header gives
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -79,7 +80,7 @@ def load(entry: Entry, *, verify: bool = False) -> Data:
         data = entry.data(train, test, values["source"], "" if verify else values["sha256"])
         if data.sha256 != values["sha256"]:
             raise ValueError(f"its SHA-256 is {data.sha256}, not {values['sha256']}")
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, *MALFORMED) as error:
         advice = "delete it, and it will be prepared again"
         raise DataError(f"{path} cannot be used: {error}; {advice}") from error
     return data

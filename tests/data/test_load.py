@@ -447,13 +447,17 @@ def damage(path, how):
         content = content.replace(b'\\"name\\": \\"cifar10\\"', b'\\"name\\": \\"cifar1x\\"')
     elif how == "older":
         content = content.replace(b'\\"schema\\": 2', b'\\"schema\\": 1')
+    elif how == "no source":
+        content = content.replace(b'\\"source\\"', b'\\"sourxe\\"')
     elif how == "empty":
         content = b""
     path.write_bytes(content)
 
 
 @pytest.mark.faults(12)
-@pytest.mark.parametrize("how", ["truncated", "header", "labels", "other set", "older", "empty"])
+@pytest.mark.parametrize(
+    "how", ["truncated", "header", "labels", "other set", "older", "no source", "empty"]
+)
 def test_a_damaged_prepared_file_is_refused(place, how):
     forge.cifar_folder(place, "cifar10")
     data.add("cifar10", place)
