@@ -37,11 +37,12 @@ STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
 # keeps: with these, the six networks of benchmarks/results/cpu.json took 0.57 to 1.55 times theirs
 # in four measurements of the machine's rates
 REACHED, TOUCHES = 0.75, 20.0
-# on a CPU: what of a batch lies idle between blocks that are kept, as a factor, and the scratch
-# memory of the kernels in megabytes: five of the benchmark's nets and SimpleNet were estimated at
-# 0.83 to 1.1 times their peak
-IDLE, SCRATCH = 1.3, 100.0
-GPU_SCRATCH = 134.0  # cuBLAS: 32 MiB for both its threads on both streams; reckoned, not measured
+# what of a batch lies idle between blocks that are kept, as a factor, and the scratch memory of
+# the kernels in megabytes. On a CPU five of the benchmark's nets and SimpleNet were estimated at
+# 0.83 to 1.1 times their peak. A GPU's are reckoned, not measured: cuBLAS takes 32 MiB for both its
+# threads on both streams
+IDLE = {"cpu": 1.3, "cuda": 1.0}
+SCRATCH = {"cpu": 100.0, "cuda": 134.0}
 AUGMENTED = 7  # float32 copies of a chunk of images that `set2` holds at once, counted on a CPU
 SCORED = 3  # float32 outputs of the widest layer that are held at once without a backward pass
 TRAINING = 3  # forward, and backward through inputs and weights
@@ -106,9 +107,23 @@ def operations(recipe: Recipe, data: Data) -> float:
 
 
 def memory(recipe: Recipe, data: Data, device: torch.device) -> float:
-    """The megabytes of `estimate`, without measuring how fast the device is."""
-    nets = _nets(recipe, data, use_bf16(recipe.precision, device))
-    return max(_memory(net, recipe, data, device) for net, _ in nets)
+    """The megabytes of `estimate`: weights, gradients, optimizer, and a batch or scored images."""
+    bf16, needs = use_bf16(recipe.precision, device), []
+    states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
+    # the training images that pipelines keep as they want them
+    fixed = {pipeline for pipeline in pipelines(recipe.augment) if pipeline.fixed}
+    shown = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
+    images = len(fixed) * shown * data.train.images[0].nbytes
+    for net, _ in _nets(recipe, data, bf16):
+        weights = 4 * net.parameters * (2 + states)
+        training = recipe.batch * (net.kept + 2 * net.widest)
+        scoring = BATCH[device.type] * SCORED * net.widest * (2 if bf16 else 1)
+        if device.type == "cuda":
+            weights += 4 * net.parameters * bf16  # weights and gradients in bfloat16, all at once
+            training += AUGMENTED * max(CHUNK["cuda"], recipe.batch) * 4 * math.prod(data.shape)
+            weights += data.train.images.nbytes + data.test.images.nbytes
+        needs.append(weights + images + IDLE[device.type] * max(training, scoring))
+    return max(needs) / 1e6 + SCRATCH[device.type]
 
 
 def seconds_per_image(net: Net, device: torch.device, bf16: bool) -> float:
@@ -119,7 +134,7 @@ def seconds_per_image(net: Net, device: torch.device, bf16: bool) -> float:
 
 @functools.lru_cache(maxsize=256)
 def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Net:
-    """Count what a network of `labkit.models` holds; `options` are JSON.
+    """Count what a network of `labkit.models` holds, whose `options` are JSON.
 
     Raises:
         InputError: no such model or option.
@@ -164,25 +179,6 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - started)
     return min(times)
-
-
-def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float:
-    """Megabytes: weights, gradients, optimizer, and a batch on its way or images being scored."""
-    bf16 = use_bf16(recipe.precision, device)
-    states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
-    weights = 4 * net.parameters * (2 + states)
-    training = recipe.batch * (net.kept + 2 * net.widest)
-    scoring = BATCH[device.type] * SCORED * net.widest * (2 if bf16 else 1)
-    # the training images that pipelines keep as they want them
-    fixed = {pipeline for pipeline in pipelines(recipe.augment) if pipeline.fixed}
-    shown = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
-    images = len(fixed) * shown * data.train.images[0].nbytes
-    if device.type == "cpu":
-        return (weights + images + IDLE * max(training, scoring)) / 1e6 + SCRATCH
-    weights += 4 * net.parameters * bf16  # weights and gradients in bfloat16, all at once
-    training += AUGMENTED * max(CHUNK["cuda"], recipe.batch) * 4 * math.prod(data.shape)
-    images += data.train.images.nbytes + data.test.images.nbytes
-    return (weights + images + max(training, scoring)) / 1e6 + GPU_SCRATCH
 
 
 def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:

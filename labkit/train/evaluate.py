@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from labkit.data import Split
 from labkit.data.batches import batches
 from labkit.train.device import kernel_search
+from labkit.train.folder import History
 
 __all__ = ["BATCH", "IMAGENET", "Numerics", "Outcome", "Statistics", "predict", "score"]
 
@@ -44,7 +45,7 @@ class Outcome:
     """What a training leaves for its record: `logits` and `labels` are those of the test images."""
 
     net: nn.Module
-    history: list[dict[str, Any]]
+    history: History
     logits: Tensor  # [N, classes]
     labels: Tensor  # int64 [N]
     details: dict[str, Any]

@@ -19,6 +19,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from labkit import files, records
 from labkit.data import Data
@@ -26,8 +27,9 @@ from labkit.errors import DataError, InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
 
-__all__ = ["RunFolder"]
+__all__ = ["History", "RunFolder"]
 
+History = list[dict[str, Any]]  # of one training, a row an epoch
 _DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
@@ -109,12 +111,7 @@ class RunFolder:
                     leftover.unlink()
 
     def save(
-        self,
-        net: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        history: list[dict[str, Any]],
-        *,
-        force: bool = False,
+        self, net: nn.Module, optimizer: Optimizer, history: History, *, force: bool = False
     ) -> None:
         """Write the state after the last epoch, unless one was written a moment ago.
 
@@ -137,7 +134,7 @@ class RunFolder:
         self.saved = time.monotonic()
         self.cost = self.saved - started
 
-    def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    def restore(self, net: nn.Module, optimizer: Optimizer) -> History:
         """Load the newest checkpoint into both; the history so far, or [] for a fresh start.
 
         Raises:

@@ -46,7 +46,7 @@ class Replay:
         self.step, self.lr = step, torch.zeros((), device=device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.side, self.failed = _side_stream(device), False
-        self.eager = self.replayed = 0  # steps of the first batch's shape; images
+        self.eager = 0  # steps of the first batch's shape
 
     def __call__(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
         """As `step`; the result is overwritten by the next call."""
@@ -64,17 +64,11 @@ class Replay:
         if self.graph is None:
             self.graph = self._capture()
         self.graph.replay()
-        self.replayed += len(x)
         return self.out
 
     def close(self) -> None:
         """Give the graph's memory back; let go of what lies there, such as gradients, before."""
         self.graph = self.out = self.x = self.y = None
-
-    def count(self) -> int:
-        """How many images were trained on by replay since the last call of this."""
-        self.replayed, count = 0, self.replayed
-        return count
 
     def _warm_up(self) -> Tensor:
         """An eager step; the last one shows whether the step can be captured."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from labkit import models
 from labkit.data import Split
@@ -22,7 +23,7 @@ from labkit.recipe import Recipe
 from labkit.train.cast import cast_together
 from labkit.train.device import derive
 from labkit.train.evaluate import Numerics, score
-from labkit.train.folder import RunFolder
+from labkit.train.folder import History, RunFolder
 from labkit.train.graph import Replay
 from labkit.train.progress import Progress, clock
 
@@ -49,7 +50,7 @@ def optimise(
     watched: Mapping[str, Split] = {},
     relabel: Callable[[int], Split] | None = None,
     deadline: float | None = None,
-) -> list[dict[str, Any]]:
+) -> History:
     """Train `net` in place to the last epoch of its recipe; its history, one row an epoch.
 
     All randomness of an epoch follows from (seed, epoch), so a resumed training ends with the same
@@ -79,7 +80,8 @@ def optimise(
         while not _finished(history, recipe):
             started, epoch = time.perf_counter(), len(history)
             train = relabel(epoch) if relabel else train
-            row = _train_epoch(net, update, recipe, train, numerics, epoch, progress)
+            net.train()
+            row = _train_epoch(update, recipe, train, numerics, epoch, progress)
             for name, split in watched.items():
                 scores = score(numerics.judge(net, split), split.labels)
                 row |= {f"{name}_loss": scores["loss"], f"{name}_top1": scores["top1"]}
@@ -98,13 +100,7 @@ def optimise(
 
 
 def _train_epoch(
-    net: nn.Module,
-    update: Update,
-    recipe: Recipe,
-    train: Split,
-    numerics: Numerics,
-    epoch: int,
-    progress: Progress,
+    update: Update, recipe: Recipe, train: Split, numerics: Numerics, epoch: int, progress: Progress
 ) -> dict[str, Any]:
     """Show every image once under each pipeline; what the epoch's row says of training."""
     started, device = time.perf_counter(), train.images.device
@@ -122,20 +118,18 @@ def _train_epoch(
         train, recipe.batch, generator=generator, drop_last=recipe.drop_last,
         augment=recipe.augment, normalise=numerics.normalise,
     )  # fmt: skip
-    net.train()
     for step, (x, y) in enumerate(stream, epoch * recipe.steps(images)):
         lr = recipe.lr_at(step, images)
         total += update(x, y, lr)
         progress.advance(len(x), line)
     loss, right, seen = total.tolist()
     row = {"epoch": epoch + 1, "lr": lr, "train_loss": loss / seen, "train_top1": right / seen}
-    row |= {"images": int(seen), "train_seconds": time.perf_counter() - started}
-    return row | ({"replayed": update.count()} if isinstance(update, Replay) else {})
+    return row | {"images": int(seen), "train_seconds": time.perf_counter() - started}
 
 
 @contextlib.contextmanager
 def make_update(
-    net: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, bf16: bool
+    net: nn.Module, optimizer: Optimizer, recipe: Recipe, bf16: bool
 ) -> Iterator[Update]:
     """`train_step` for images, labels and a learning rate: on a GPU a graph, unless LABKIT_GRAPH=0.
 
@@ -165,7 +159,7 @@ def make_update(
 
 def train_step(
     net: Callable[[Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     x: Tensor,
     y: Tensor,
     lr: float | Tensor,
@@ -188,7 +182,7 @@ def train_step(
     return torch.stack([total, right, torch.full_like(right, len(y))])
 
 
-def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimizer over all parameters of `net`.
 
     Raises:
@@ -216,27 +210,26 @@ def build(recipe: Recipe, classes: int, size: int) -> nn.Module:
     return net
 
 
-def _finished(history: list[dict[str, Any]], recipe: Recipe) -> bool:
+def _finished(history: History, recipe: Recipe) -> bool:
     return len(history) == recipe.epochs or stalled(history, recipe.patience)
 
 
-def stalled(history: list[dict[str, Any]], patience: int) -> bool:
+def stalled(history: History, patience: int) -> bool:
     """True when the validation loss has not improved for `patience` epochs (0: never)."""
     losses = [row["val_loss"] for row in history] if patience else []
     return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
 
-def _check_finite(row: dict[str, Any], history: list[dict[str, Any]]) -> None:
-    if all(math.isfinite(value) for value in row.values()):
-        return
-    before = f"{history[-1]['train_loss']:.4g}" if history else "there was none"
-    raise TrainingError(
-        f"the loss is not finite after epoch {row['epoch']} (the epoch before: {before});"
-        f" learning rate {row['lr']:.4g}: try a lower lr. No record was written"
-    )
+def _check_finite(row: dict[str, Any], history: History) -> None:
+    if not all(map(math.isfinite, row.values())):
+        before = f"{history[-1]['train_loss']:.4g}" if history else "there was none"
+        raise TrainingError(
+            f"the loss is not finite after epoch {row['epoch']} (the epoch before: {before});"
+            f" learning rate {row['lr']:.4g}: try a lower lr. No record was written"
+        )
 
 
-def _summary(history: list[dict[str, Any]]) -> str:
+def _summary(history: History) -> str:
     row, seconds = history[-1], sum(row["seconds"] for row in history)
     text = f"{len(history)} epochs in {clock(seconds)}, train top1 {100 * row['train_top1']:.1f} %"
     return text + (f", validation {100 * row['val_top1']:.1f} %" if "val_top1" in row else "")

@@ -14,10 +14,10 @@ from labkit.data import Data, Split
 from labkit.data.partitions import PARTITIONS
 from labkit.errors import InputError, unknown
 from labkit.recipe import Recipe
-from labkit.train import loop
+from labkit.train import cost, loop
 from labkit.train.device import derive
 from labkit.train.evaluate import Numerics, Outcome, score
-from labkit.train.folder import RunFolder
+from labkit.train.folder import History, RunFolder
 
 __all__ = [
     "System", "build_system", "class_groups", "explain", "fine_recipe", "fit_system",
@@ -126,9 +126,7 @@ def router_data(recipe: Recipe, data: Data) -> Data:
 
 def fine_recipe(recipe: Recipe, group: int) -> Recipe:
     """What the fine model of a group trains by: the router's recipe with its own net and epochs."""
-    h, seed = recipe.hierarchy, derive(recipe.seed, "fine", group) % 2**31
-    fine = {"model": h.model, "options": h.options, "epochs": h.epochs or recipe.epochs}
-    return recipe.replace(hierarchy=None, seed=seed, **fine)
+    return cost.parts(recipe)[1].replace(seed=derive(recipe.seed, "fine", group) % 2**31)
 
 
 def fit_system(
@@ -158,11 +156,10 @@ def fit_system(
     history = [row | {"part": "router"} for row in router_record["rows"]]
     folder.resumed, fine = router_record["resumed"], []
     for g, classes in enumerate(groups):
-        part = folder.part(f"fine{g}", fine_recipe(recipe, g))
-        name = f"{label} fine model {g + 1} of {len(groups)}"
+        own, share = fine_recipe(recipe, g), images.take(routed == g)
+        part, name = folder.part(f"fine{g}", own), f"{label} fine model {g + 1} of {len(groups)}"
         options = {"numerics": numerics, "folder": part, "label": name, "deadline": deadline}
-        share, misrouted = images.take(routed == g), recipe.hierarchy.misrouted
-        net, rows = _fit_fine(fine_recipe(recipe, g), share, classes, misrouted, **options)
+        net, rows = _fit_fine(own, share, classes, recipe.hierarchy.misrouted, **options)
         fine.append(net)
         history += [row | {"part": f"fine{g}"} for row in rows]
         folder.resumed += part.resumed
@@ -185,7 +182,7 @@ def group_of_class(groups: list[Tensor]) -> Tensor:
 
 def place_in_group(labels: Tensor, classes: Tensor) -> Tensor:
     """int64 [N]: where each label stands among the classes of a group, -1 for others."""
-    same = labels[:, None] == classes  # [N, classes]
+    same = labels[:, None] == classes.to(labels.device)  # [N, classes]
     return torch.where(same.any(1), same.long().argmax(1), -1)
 
 
@@ -213,7 +210,7 @@ def explain(
 
     `coarse_top1` is how often the router is right, `oracle_*` the scores when every image goes to
     its true group, `soft_*` those of `soft`, `fine_top1_by_group` the accuracy of each fine model
-    on the test images of its own group (None where there are none).
+    on the images of its own group (None where there are none).
     """
     true_group = group_of_class(groups).to(labels.device)[labels]
     oracle = route(true_group, fine, groups)
@@ -237,12 +234,12 @@ def _subset(recipe: Recipe, data: Data) -> Data:
 
 def _fit_fine(
     recipe: Recipe, images: Split, classes: Tensor, misrouted: str, **options: Any
-) -> tuple[nn.Module, list[dict[str, Any]]]:
+) -> tuple[nn.Module, History]:
     """Train one fine model on the images routed to it; the net and its history.
 
     Where no image was routed to it, it stays as it was drawn and has no history.
     """
-    split = Split(images.images, place_in_group(images.labels, classes.to(images.labels.device)))
+    split = Split(images.images, place_in_group(images.labels, classes))
     if misrouted == "drop":
         split = split.take(split.labels >= 0)
     if len(split) % recipe.batch == 1:  # batch normalisation has no variance over one image
