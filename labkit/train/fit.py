@@ -107,10 +107,11 @@ def fit(
         options = {"folder": folder, "label": label, "deadline": deadline}
         with thread_count(numerics.threads):
             outcome = train(recipe, data, target, numerics, **options)
-    peak = max(peak_memory(target), router.record["peak_memory_mb"] if recipe.hierarchy else 0.0)
-    values = _account(recipe, outcome) | {
+            account = _account(recipe, outcome)
+    peak = router.record["peak_memory_mb"] if recipe.hierarchy else 0.0
+    values = account | {
         **{name: about.get(name, "") for name in ("row", "report", "preset")},
-        "peak_memory_mb": peak,
+        "peak_memory_mb": max(peak_memory(target), peak),
         "device": device_card(target, numerics.bf16, numerics.threads, numerics.rates),
         "versions": records.versions(),
         "data": {**data.card(), "size": data.shape[-1]},
