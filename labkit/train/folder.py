@@ -129,8 +129,9 @@ class RunFolder:
         files.write_atomic(self.path / name, content)
         pointer = {"file": name, "epoch": len(history), "sha256": files.sha256(content)}
         files.write_atomic(self.pointer, json.dumps(pointer))
-        for old in set(self.path.glob("epoch-*.pt")) - {self.path / name}:
-            old.unlink(missing_ok=True)
+        for old in sorted(self.path.glob("epoch-*.pt")):
+            if old.name != name:
+                old.unlink(missing_ok=True)
         self.saved = time.monotonic()
         self.cost = self.saved - started
 
@@ -167,7 +168,7 @@ class RunFolder:
 
     def forget(self) -> None:
         """Remove the checkpoints of a finished run, and those of its parts."""
-        for path in self.path.iterdir() if self.path.exists() else ():
+        for path in sorted(self.path.glob("[!.]*")):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             elif path.match("epoch-*") or path.match("last.*") or path == self.choice:
