@@ -345,11 +345,10 @@ def images_per_second(
     device = split.images.device
     net = loop.build(recipe, classes, split.images.shape[-1])
     net.to(device, memory_format=torch.channels_last)
-    empty = split.take(torch.zeros(0, dtype=torch.int64, device=device))
     numerics = Numerics(IMAGENET, choice["precision"] == "bf16")
     with tempfile.TemporaryDirectory() as folder, thread_count(choice["threads"]):
         history = loop.optimise(
-            net, recipe, split, empty, numerics=numerics,
+            net, recipe, split, numerics=numerics,
             folder=RunFolder(Path(folder), every=1e9), label=recipe.model,
         )  # fmt: skip
     return history[-1]["images"] / history[-1]["train_seconds"]

@@ -79,8 +79,10 @@ class Recorded:
     """A CUDA graph on a CPU: what is captured leaves no trace, and runs whenever it is replayed."""
 
     taken = None  # the step, and where its result lies
+    replays = 0
 
     def replay(self):
+        Recorded.replays += 1
         step, out = self.taken
         out.copy_(step())
 

@@ -27,7 +27,7 @@ from labkit.parameters import BY_HAND
 from labkit.recipe import Recipe
 from labkit.train import cost, loop
 from labkit.train.device import cpu_name, own_randomness, thread_count, use_bf16
-from labkit.train.evaluate import Numerics
+from labkit.train.evaluate import IMAGENET, Numerics
 from labkit.train.folder import RunFolder
 
 __all__ = ["Way", "choose", "fastest"]
@@ -46,15 +46,15 @@ def choose(recipe: Recipe, data: Data, device: torch.device, folder: RunFolder) 
     Raises:
         InputError: LABKIT_PRECISION or LABKIT_THREADS holds no such value.
     """
-    precision = _precision(recipe)
+    known = {"unit": None, "imagenet": IMAGENET, "standard": (data.mean, data.std)}
+    normalise, precision = known[recipe.normalise], _precision(recipe)
     if device.type == "cuda":
-        return Numerics.of(recipe, data, bf16=use_bf16(precision, device))
+        return Numerics(normalise, use_bf16(precision, device))
     ways = _ways(precision)
-    choice = {"precision": ways[0][0], "threads": ways[0][1], "rates": {}}
-    if len(ways) > 1 and _work(recipe, data) >= LEAST_WORK:
-        choice = _kept(recipe, data, ways, folder)
-    bf16 = choice["precision"] == "bf16"
-    return Numerics.of(recipe, data, bf16=bf16, threads=choice["threads"], rates=choice["rates"])
+    if len(ways) == 1 or cost.operations(recipe, data) < LEAST_WORK:
+        return Numerics(normalise, ways[0][0] == "bf16", ways[0][1])
+    choice = _kept(recipe, data, ways, folder)
+    return Numerics(normalise, choice["precision"] == "bf16", choice["threads"], choice["rates"])
 
 
 def fastest(
@@ -97,58 +97,46 @@ def _ways(precision: str) -> list[Way]:
 
 def _kept(recipe: Recipe, data: Data, ways: list[Way], folder: RunFolder) -> dict[str, Any]:
     """The choice of this run or else of this machine; made now where there is none."""
-    place = files.runs_home() / "choices.json"
-    network = [_network(recipe), recipe.batch, data.shape, len(data.classes)]
+    place, part = files.runs_home() / "choices.json", cost.parts(recipe)[-1]
+    network = [[part.model, part.options], recipe.batch, data.shape, len(data.classes)]
     machine = [cpu_name(), os.cpu_count(), torch.__version__, ways]
     text = json.dumps([machine, network], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:20]
-    choices = files.read_json(place)
-    choice = folder.choice or choices.get(key)
+    choice = files.read_json(folder.choice) or files.read_json(place).get(key)
     choice = choice or fastest(recipe, data.shape, len(data.classes), ways)
+    choices = files.read_json(place)  # again: another run may have added its own meanwhile
     if choices.get(key) != choice:
-        files.write_atomic(place, json.dumps({**files.read_json(place), key: choice}, indent=1))
-    folder.keep_choice(choice)
+        files.write_atomic(place, json.dumps(choices | {key: choice}, indent=1))
+    files.write_atomic(folder.choice, json.dumps(choice))
     return choice
 
 
 def _rates(
     recipe: Recipe, shape: tuple[int, int, int], classes: int, ways: Sequence[Way]
 ) -> dict[Way, float]:
-    """Images a second of the recipe's network, each way: medians over steps taken in turn."""
-    model, options = _network(recipe)
-    adds = cost.examine(model, json.dumps(options), classes, shape[-1], False).multiply_adds
-    images = max(4, min(recipe.batch, round(STEP_WORK / (2 * cost.TRAINING * adds))))
+    """Images a second of the network that takes the run's time, each way: medians of a few steps.
+
+    Of a system that is its fine models' network.
+    """
+    part = cost.parts(recipe)[-1]
+    adds = cost.examine(part.model, json.dumps(part.options), classes, shape[-1], False)
+    images = max(4, min(recipe.batch, round(STEP_WORK / (2 * cost.TRAINING * adds.multiply_adds))))
     seconds: dict[Way, list[float]] = {way: [] for way in ways}
     started = time.perf_counter()
     with own_randomness(torch.device("cpu"), deterministic=recipe.deterministic):
-        net = models.build(model, classes=classes, size=shape[-1], **options).train()
+        net = models.build(part.model, classes=classes, size=shape[-1], **part.options).train()
         net.to(memory_format=torch.channels_last)
         optimizer = loop.make_optimizer(net, recipe)
         x = torch.rand(images, *shape).contiguous(memory_format=torch.channels_last)
         y = torch.arange(images) % classes
         for turn in range(6):  # the first prepares
-            for precision, threads in ways:
-                with (
-                    thread_count(threads),
-                    loop.make_update(net, optimizer, recipe, precision == "bf16") as update,
-                ):
+            for way in ways:
+                bf16, threads = way[0] == "bf16", thread_count(way[1])
+                with threads, loop.make_update(net, optimizer, recipe, bf16) as update:
                     before = time.perf_counter()
                     update(x, y, 0.0)
                 if turn:
-                    seconds[precision, threads].append(time.perf_counter() - before)
+                    seconds[way].append(time.perf_counter() - before)
             if turn > 1 and time.perf_counter() - started > PATIENCE:
                 break
     return {way: round(images / statistics.median(took), 1) for way, took in seconds.items()}
-
-
-def _network(recipe: Recipe) -> tuple[str, dict[str, Any]]:
-    """The network that takes the run's time; of a system, its fine models'."""
-    h = recipe.hierarchy
-    return (h.model, h.options) if h else (recipe.model, recipe.options)
-
-
-def _work(recipe: Recipe, data: Data) -> float:
-    """Operations of the whole run, about."""
-    model, options = _network(recipe)
-    net = cost.examine(model, json.dumps(options), len(data.classes), data.shape[-1], False)
-    return 2 * cost.TRAINING * net.multiply_adds * recipe.images_shown(len(data.train))

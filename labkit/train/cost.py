@@ -1,8 +1,8 @@
 """What a run will cost, before it starts: arithmetic, memory, time.
 
-Nothing here trains. A network is followed on torch's meta device, where tensors have shapes and no
-bytes, and what its layers would keep for the backward pass is counted. The time follows from that
-and from how fast this machine multiplies and moves memory, which takes half a second to measure.
+A network is followed on torch's meta device, where tensors have shapes and no bytes, and what its
+layers would keep for the backward pass is counted. The time follows from that and from how fast
+this machine multiplies and moves memory, which takes half a second to measure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from labkit.train.device import use_bf16
 from labkit.train.evaluate import BATCH
 
 __all__ = [
-    "Cost", "Net", "estimate", "examine", "memory", "parts", "seconds_per_image", "speed",
+    "Cost", "Net", "estimate", "examine", "memory", "operations", "parts", "seconds_per_image",
+    "speed",
 ]  # fmt: skip
 
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum
@@ -36,11 +37,12 @@ STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
 # keeps: with these, the six networks of benchmarks/results/cpu.json took 0.57 to 1.55 times theirs
 # in four measurements of the machine's rates
 REACHED, TOUCHES = 0.75, 20.0
-# on a CPU: what of a batch lies idle between blocks that are kept, as a factor, and the scratch
-# memory of the kernels in megabytes: five of the benchmark's nets and SimpleNet were estimated at
-# 0.83 to 1.1 times their peak
-IDLE, SCRATCH = 1.3, 100.0
-GPU_SCRATCH = 134.0  # cuBLAS: 32 MiB for both its threads on both streams; reckoned, not measured
+# what of a batch lies idle between blocks that are kept, as a factor, and the scratch memory of
+# the kernels in megabytes. On a CPU five of the benchmark's nets and SimpleNet were estimated at
+# 0.83 to 1.1 times their peak. A GPU's are reckoned, not measured: cuBLAS takes 32 MiB for both its
+# threads on both streams
+IDLE = {"cpu": 1.3, "cuda": 1.0}
+SCRATCH = {"cpu": 100.0, "cuda": 134.0}
 AUGMENTED = 7  # float32 copies of a chunk of images that `set2` holds at once, counted on a CPU
 SCORED = 3  # float32 outputs of the widest layer that are held at once without a backward pass
 TRAINING = 3  # forward, and backward through inputs and weights
@@ -93,30 +95,46 @@ def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
     """
     bf16 = use_bf16(recipe.precision, device)
     nets = _nets(recipe, data, bf16)
-    return Cost(
-        flop=sum(2 * TRAINING * net.multiply_adds * images for net, images in nets),
-        images=sum(images for _, images in nets),
-        memory_mb=memory(recipe, data, device),
-        seconds=sum(images * seconds_per_image(net, device, bf16) for net, images in nets),
-    )
+    images = sum(images for _, images in nets)
+    seconds = sum(images * seconds_per_image(net, device, bf16) for net, images in nets)
+    return Cost(operations(recipe, data), images, memory(recipe, data, device), seconds)
+
+
+def operations(recipe: Recipe, data: Data) -> float:
+    """The floating-point operations of a run, of all networks that it trains."""
+    nets = _nets(recipe, data, False)
+    return sum(2 * TRAINING * net.multiply_adds * images for net, images in nets)
 
 
 def memory(recipe: Recipe, data: Data, device: torch.device) -> float:
-    """The megabytes of `estimate`, without measuring how fast the device is."""
-    nets = _nets(recipe, data, use_bf16(recipe.precision, device))
-    return max(_memory(net, recipe, data, device) for net, _ in nets)
+    """The megabytes of `estimate`: weights, gradients, optimizer, and a batch or scored images."""
+    bf16, needs = use_bf16(recipe.precision, device), []
+    states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
+    # the training images that pipelines keep as they want them
+    fixed = {pipeline for pipeline in pipelines(recipe.augment) if pipeline.fixed}
+    shown = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
+    images = len(fixed) * shown * data.train.images[0].nbytes
+    for net, _ in _nets(recipe, data, bf16):
+        weights = 4 * net.parameters * (2 + states)
+        training = recipe.batch * (net.kept + 2 * net.widest)
+        scoring = BATCH[device.type] * SCORED * net.widest * (2 if bf16 else 1)
+        if device.type == "cuda":
+            weights += 4 * net.parameters * bf16  # weights and gradients in bfloat16, all at once
+            training += AUGMENTED * max(CHUNK["cuda"], recipe.batch) * 4 * math.prod(data.shape)
+            weights += data.train.images.nbytes + data.test.images.nbytes
+        needs.append(weights + images + IDLE[device.type] * max(training, scoring))
+    return max(needs) / 1e6 + SCRATCH[device.type]
 
 
 def seconds_per_image(net: Net, device: torch.device, bf16: bool) -> float:
     """About how long an image takes in training."""
     rate, bandwidth = speed(device, bf16)
-    multiplied = 2 * TRAINING * net.multiply_adds / (REACHED * rate)
-    return multiplied + TOUCHES * net.kept / bandwidth
+    return 2 * TRAINING * net.multiply_adds / (REACHED * rate) + TOUCHES * net.kept / bandwidth
 
 
 @functools.lru_cache(maxsize=256)
 def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Net:
-    """Count what a network of `labkit.models` holds; `options` are JSON.
+    """Count what a network of `labkit.models` holds, whose `options` are JSON.
 
     Raises:
         InputError: no such model or option.
@@ -136,7 +154,7 @@ def speed(device: torch.device, bf16: bool) -> tuple[float, float]:
     n, many = (8192, 2**26) if device.type == "cuda" else (1536, 2**24)  # more than caches hold
     numbers = torch.Generator(device).manual_seed(0)  # of ones a GPU multiplies more a second
     a = torch.randn(n, n, generator=numbers, device=device)
-    a = a.to(torch.bfloat16 if bf16 else torch.float32)
+    a = a.bfloat16() if bf16 else a
     b, c = torch.ones(2, many, device=device)
     rate = 2 * n**3 / _seconds(lambda: a @ a, device)
     return rate, 8 * many / _seconds(lambda: torch.add(b, 1, out=c), device)
@@ -146,11 +164,8 @@ def _nets(recipe: Recipe, data: Data, bf16: bool) -> list[tuple[Net, int]]:
     """Each network that a recipe trains, with the images that it sees."""
     size, classes, images = data.shape[-1], len(data.classes), len(data.train)
     return [
-        (
-            examine(part.model, json.dumps(part.options), classes, size, bf16),
-            part.images_shown(images),
-        )
-        for part in parts(recipe)
+        (examine(net.model, json.dumps(net.options), classes, size, bf16), net.images_shown(images))
+        for net in parts(recipe)
     ]
 
 
@@ -166,38 +181,14 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     return min(times)
 
 
-def _memory(net: Net, recipe: Recipe, data: Data, device: torch.device) -> float:
-    """Megabytes: weights, gradients, optimizer, and a batch on its way or images being scored."""
-    bf16 = use_bf16(recipe.precision, device)
-    states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
-    weights = 4 * net.parameters * (2 + states)
-    training = recipe.batch * (net.kept + 2 * net.widest)
-    scoring = BATCH[device.type] * SCORED * net.widest * (2 if bf16 else 1)
-    images = _prepared(recipe, data)
-    if device.type == "cpu":
-        return (weights + images + IDLE * max(training, scoring)) / 1e6 + SCRATCH
-    weights += 4 * net.parameters * bf16  # weights and gradients in bfloat16, all at once
-    training += AUGMENTED * max(CHUNK["cuda"], recipe.batch) * 4 * math.prod(data.shape)
-    images += data.train.images.nbytes + data.test.images.nbytes
-    return (weights + images + max(training, scoring)) / 1e6 + GPU_SCRATCH
-
-
-def _prepared(recipe: Recipe, data: Data) -> int:
-    """Bytes of the training images that pipelines keep as they want them."""
-    kept = {pipeline for pipeline in pipelines(recipe.augment) if pipeline.fixed}
-    shown = min(recipe.train_size or len(data.train), len(data.train) - recipe.validation)
-    return len(kept) * shown * data.train.images[0].nbytes
-
-
 def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:
     """Bytes that a forward pass of `batch` images keeps for the backward pass."""
     storages: dict[int, tuple[torch.UntypedStorage, int]] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        elements = storage.nbytes() // tensor.element_size()
-        bytes_each = width if tensor.is_floating_point() else tensor.element_size()
-        storages[storage._cdata] = storage, elements * bytes_each
+        storage, own = tensor.untyped_storage(), tensor.element_size()
+        each = width if tensor.is_floating_point() else own
+        storages[storage._cdata] = storage, storage.nbytes() // own * each
         return tensor
 
     x = torch.zeros(batch, 3, size, size, device="meta")

@@ -36,6 +36,7 @@ __all__ = [
     "use_bf16",
 ]
 
+LIBC = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h of glibc numbers them
 MEMINFO, GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 TOGETHER = "LABKIT_TOGETHER"  # how many processes a sweep runs side by side; it sets it itself
@@ -77,18 +78,17 @@ def kernel_search(allowed: bool) -> Iterator[None]:
 
     For a batch that is smaller than the others the search takes longer than it will ever save.
     """
-    cudnn = torch.backends.cudnn
-    before = cudnn.benchmark
-    cudnn.benchmark = before and allowed
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before and allowed
     try:
         yield
     finally:
-        cudnn.benchmark = before
+        torch.backends.cudnn.benchmark = before
 
 
 @contextlib.contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """So many threads inside, 0 as many as before: the order of additions depends on them."""
+    """So many threads inside, 0 as many as before; the order of additions depends on them."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -105,12 +105,13 @@ def pick_device(name: str) -> torch.device:
     """
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"device is {name!r}; it must be one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
+    gpu = name != "cpu" and torch.cuda.is_available()
+    if name == "cuda" and not gpu:
         raise InputError(
             "device is 'cuda', but torch sees no GPU here; use device=cpu, or auto, which takes a"
             " GPU only where there is one"
         )
-    if name == "cpu" or not torch.cuda.is_available():
+    if not gpu:
         return torch.device("cpu")
     # deterministic products ask for it, and it must not change once cuBLAS has taken its memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -135,11 +136,8 @@ def device_card(
     `rates` are the images a second of each precision and thread count, where they were timed.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-    precision = "bf16" if bf16 else "fp32"
-    threads = threads or torch.get_num_threads()
-    card = {"type": device.type, "name": name, "threads": threads, "precision": precision}
-    if rates:
-        card["rates"] = dict(rates)
+    card = {"type": device.type, "name": name, "threads": threads or torch.get_num_threads()}
+    card |= {"precision": "bf16" if bf16 else "fp32"} | ({"rates": dict(rates)} if rates else {})
     if together := os.environ.get(TOGETHER):  # its times are those of a shared machine
         card["together"] = int(together)
     return card
@@ -154,21 +152,16 @@ def reuse_memory() -> None:
 
     glibc returns a block of 32 MB and more to the system when it is freed, and gets its pages
     afresh, one by one, when a step asks for it again: a sixth of MBN's time on two virtual cores.
-    Where there is another C library nothing changes.
     """
-    if libc := _glibc():
-        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    if LIBC:
+        LIBC.mallopt(M_MMAP_THRESHOLD, 2**30)
+        LIBC.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def release_memory() -> None:
     """Give the system back what `reuse_memory` keeps."""
-    if libc := _glibc():
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if LIBC:
+        LIBC.malloc_trim(0)
 
 
 def reset_peak_memory(device: torch.device) -> None:

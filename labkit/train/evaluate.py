@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.data import Data, Split
+from labkit.data import Split
 from labkit.data.batches import batches
-from labkit.recipe import Recipe
 from labkit.train.device import kernel_search
+from labkit.train.folder import History
 
 __all__ = ["BATCH", "IMAGENET", "Numerics", "Outcome", "Statistics", "predict", "score"]
 
@@ -35,12 +35,6 @@ class Numerics:
     threads: int = 0  # 0: as many as PyTorch has
     rates: Mapping[str, float] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, recipe: Recipe, data: Data, **choice: Any) -> Numerics:
-        """As the recipe says, with the statistics of its data."""
-        known = {"unit": None, "imagenet": IMAGENET, "standard": (data.mean, data.std)}
-        return cls(known[recipe.normalise], **choice)
-
     def judge(self, net: nn.Module, split: Split) -> Tensor:
         """`predict` on images normalised as in training."""
         return predict(net, split, normalise=self.normalise)
@@ -51,14 +45,11 @@ class Outcome:
     """What a training leaves for its record: `logits` and `labels` are those of the test images."""
 
     net: nn.Module
-    history: list[dict[str, Any]]
+    history: History
     logits: Tensor  # [N, classes]
     labels: Tensor  # int64 [N]
-    test: dict[str, Any]  # their scores
     details: dict[str, Any]
-    resumed: int
-    train_clean: dict[str, Any] | None = None
-    peak_memory_mb: float = 0.0  # of what was trained before and elsewhere
+    train_clean: dict[str, Any] | None = None  # scores of the training images
 
 
 def predict(net: nn.Module, split: Split, *, normalise: Statistics | None = None) -> Tensor:

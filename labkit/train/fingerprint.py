@@ -62,19 +62,19 @@ def fingerprint(recipe: Recipe, size: int, classes: tuple[str, ...]) -> dict[str
 
 
 def fingerprint_of(recipe: Recipe, size: int, classes: int) -> dict[str, list]:
-    """The fingerprint of one network's training.
-
-    Always on one thread of the CPU, in fp32, on two fixed random images a step. Weights enter as
-    count, sum and sum of squares, losses as numbers, because a digest would not survive another
-    CPU's rounding. Many rows start alike and differ in their budget, so each start is tried once.
-    """
+    """One network's fingerprint. Many rows start alike, so each start is tried once a process."""
     start = {name: value for name, value in recipe.to_json().items() if name in STARTS}
     return copy.deepcopy(try_start(json.dumps(start), size, classes))
 
 
 @functools.cache
 def try_start(start: str, size: int, classes: int) -> dict[str, list]:
-    """The fingerprint of every recipe with these STARTS, given as JSON."""
+    """The fingerprint of every recipe with these STARTS (as JSON).
+
+    Always on one thread of the CPU, in fp32, on two fixed random images a step. Weights enter as
+    count, sum and sum of squares, losses as numbers, because a digest would not survive another
+    CPU's rounding.
+    """
     recipe = Recipe(dataset="", epochs=1, batch=2, **json.loads(start))
     numbers = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (6, 3, size, size), generator=numbers, dtype=torch.uint8)
@@ -87,11 +87,11 @@ def try_start(start: str, size: int, classes: int) -> dict[str, list]:
         optimizer = loop.make_optimizer(net, recipe)
         torch.manual_seed(0)
         stream = batches(split, recipe.batch, generator=numbers, augment=recipe.augment)
-        losses = []
-        for (x, y), _ in zip(stream, range(3), strict=False):
-            step = (net, optimizer, x, y, recipe.lr, recipe.label_smoothing, False)
-            values = loop.train_step(*step)
-            losses.append(values[0].item() / len(y))
+        rate, smoothing = recipe.lr, recipe.label_smoothing
+        losses = [
+            loop.train_step(net, optimizer, x, y, rate, smoothing, False)[0].item() / len(y)
+            for x, y in itertools.islice(stream, 3)
+        ]
     return {"weights": marks, "losses": losses}
 
 
@@ -101,13 +101,11 @@ def same_fingerprint(ours: Mapping[str, list], theirs: Mapping[str, list]) -> bo
     Every update lets rounding grow: Adam's first one moves a weight by the sign of its gradient,
     however small that is. So each of the three losses is allowed more than the one before it.
     """
+    close = functools.partial(math.isclose, abs_tol=2e-3)
     weights = zip(ours["weights"], theirs["weights"], strict=True)
     losses = zip(ours["losses"], theirs["losses"], itertools.cycle(ROUNDING))
     return (
         len(ours["losses"]) == len(theirs["losses"])
-        and all(
-            a == b if isinstance(a, int) else math.isclose(a, b, rel_tol=2e-3, abs_tol=2e-3)
-            for a, b in weights
-        )
-        and all(math.isclose(a, b, rel_tol=share, abs_tol=2e-3) for a, b, share in losses)
+        and all(a == b if isinstance(a, int) else close(a, b, rel_tol=2e-3) for a, b in weights)
+        and all(close(a, b, rel_tol=share) for a, b, share in losses)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,18 +17,12 @@ from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.train import loop, system
 from labkit.train.choice import choose
-from labkit.train.device import (
-    device_card,
-    own_randomness,
-    peak_memory,
-    pick_device,
-    thread_count,
-)
+from labkit.train.device import device_card, own_randomness, peak_memory, pick_device, thread_count
 from labkit.train.evaluate import Numerics, Outcome, score
 from labkit.train.folder import RunFolder
 from labkit.train.trouble import watch_device
 
-__all__ = ["Run", "fit", "parameter_counts", "provenance"]
+__all__ = ["Run", "fit", "parameter_counts"]
 
 
 @dataclass(frozen=True)
@@ -95,17 +90,12 @@ def fit(
     if finished and not fresh:
         return Run(folder.record(about), folder)
     label = about.get("row") or ("system" if recipe.hierarchy else recipe.model)
-    router = None
+    train = _fit_network
     if recipe.hierarchy:
-        router = fit(
-            system.router_recipe(recipe),
-            system.router_data(recipe, data),
-            device=device,
-            fresh=finished,
-            about={"row": f"{label} router"},
-            deadline=deadline,
-            checkpoint_every=checkpoint_every,
-        )
+        same = {"device": device, "deadline": deadline, "checkpoint_every": checkpoint_every}
+        coarse = system.router_recipe(recipe), system.router_data(recipe, data)
+        router = fit(*coarse, fresh=finished, about={"row": f"{label} router"}, **same)
+        train = functools.partial(system.fit_system, router.net, router.record)
     with (
         watch_device(recipe, data, target),
         own_randomness(target, deterministic=recipe.deterministic),
@@ -114,92 +104,62 @@ def fit(
             folder.clear()
         folder.prepare()
         numerics = choose(recipe, data, target, folder)
-        training = {"numerics": numerics, "folder": folder, "label": label, "deadline": deadline}
+        options = {"folder": folder, "label": label, "deadline": deadline}
         with thread_count(numerics.threads):
-            outcome = (
-                system.fit_system(recipe, data, target, router.net, router.record, **training)
-                if router
-                else _fit_network(recipe, data, target, **training)
-            )
-    record = records.seal(
-        {
-            **provenance(recipe, data, outcome.history, target, numerics, about),
-            "peak_memory_mb": max(peak_memory(target), outcome.peak_memory_mb),
-            "test": outcome.test,
-            "train_clean": outcome.train_clean,
-            "resumed": outcome.resumed,
-            "fingerprint": None,
-            "parameters": parameter_counts(outcome.net),
-            "predictions": records.encode(outcome.logits.argmax(1).cpu().numpy()),
-            "labels": records.encode(outcome.labels.cpu().numpy()),
-            "details": outcome.details,
-        }
-    )
-    return Run(folder.finish(record, outcome.net, label), folder)
+            outcome = train(recipe, data, target, numerics, **options)
+            account = _account(recipe, outcome)
+    peak = router.record["peak_memory_mb"] if recipe.hierarchy else 0.0
+    values = account | {
+        **{name: about.get(name, "") for name in ("row", "report", "preset")},
+        "peak_memory_mb": max(peak_memory(target), peak),
+        "device": device_card(target, numerics.bf16, numerics.threads, numerics.rates),
+        "versions": records.versions(),
+        "data": {**data.card(), "size": data.shape[-1]},
+        "code": records.code_digests(),
+        "resumed": folder.resumed,
+        "fingerprint": None,
+    }
+    return Run(folder.finish(records.seal(values), outcome.net, label), folder)
 
 
 def _fit_network(
-    recipe: Recipe,
-    data: Data,
-    target: torch.device,
-    *,
-    numerics: Numerics,
-    folder: RunFolder,
-    label: str,
-    deadline: float | None,
+    recipe: Recipe, data: Data, target: torch.device, numerics: Numerics, **options: Any
 ) -> Outcome:
     splits = data.holdout(recipe.validation, recipe.train_size, recipe.seed)
     train, validation = (split.to(target) for split in splits)
     test = data.test_subset(recipe.test_size).to(target)
     net = loop.build(recipe, len(data.classes), data.shape[-1])
     net.to(target, memory_format=torch.channels_last)
-    history = loop.optimise(
-        net,
-        recipe,
-        train,
-        validation,
-        numerics=numerics,
-        folder=folder,
-        label=label,
-        test=test if recipe.watch_test else None,
-        deadline=deadline,
-    )
+    watched = {"val": validation} if recipe.validation else {}
+    watched |= {"test": test} if recipe.watch_test else {}
+    history = loop.optimise(net, recipe, train, numerics=numerics, watched=watched, **options)
     logits = numerics.judge(net, test)
     clean = score(numerics.judge(net, train), train.labels) if recipe.score_train else None
-    details = {
-        "train_images": len(train),
-        "validation_images": len(validation),
-        "multiply_adds": models.summary(net, data.shape).multiply_adds,
-    }
-    result = score(logits, test.labels)
-    return Outcome(net, history, logits, test.labels, result, details, folder.resumed, clean)
+    details = {"train_images": len(train), "validation_images": len(validation)}
+    details["multiply_adds"] = models.summary(net, data.shape).multiply_adds
+    return Outcome(net, history, logits, test.labels, details, clean)
 
 
-def provenance(
-    recipe: Recipe,
-    data: Data,
-    history: list[dict[str, Any]],
-    device: torch.device,
-    numerics: Numerics,
-    about: Mapping[str, str],
-) -> dict[str, Any]:
-    """What a record says of its making: whose it is, by which recipe, data, machine and code."""
+def _account(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
+    """What a record says of the training and its scores."""
+    history, logits, labels = outcome.history, outcome.logits, outcome.labels
     best = max(history, key=lambda row: row["test_top1"]) if recipe.watch_test else None
+    # a system gives a misrouted image probability 0
+    test = score(logits, labels) | ({"loss": None} if recipe.hierarchy else {})
     images = sum(row["images"] for row in history)
     return {
-        "row": about.get("row", ""),
-        "report": about.get("report", ""),
-        "preset": about.get("preset", ""),
         "recipe": recipe.to_json(),
         "digest": recipe.digest,
         "rows": history,
+        "test": test,
         "best_test": best and {"epoch": best["epoch"], "top1": best["test_top1"]},
+        "train_clean": outcome.train_clean,
         "seconds": sum(row["seconds"] for row in history),
         "images_per_second": images / sum(row["train_seconds"] for row in history),
-        "device": device_card(device, numerics.bf16, numerics.threads, numerics.rates),
-        "versions": records.versions(),
-        "data": {**data.card(), "size": data.shape[-1]},
-        "code": records.code_digests(),
+        "parameters": parameter_counts(outcome.net),
+        "predictions": records.encode(logits.argmax(1).cpu().numpy()),
+        "labels": records.encode(labels.cpu().numpy()),
+        "details": outcome.details,
     }
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from labkit import files, records
 from labkit.data import Data
@@ -26,8 +27,9 @@ from labkit.errors import DataError, InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
 
-__all__ = ["RunFolder"]
+__all__ = ["History", "RunFolder"]
 
+History = list[dict[str, Any]]  # of one training, a row an epoch
 _DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
@@ -40,19 +42,20 @@ class RunFolder:
     """The folder of one run.
 
     `last.json` points at the newest checkpoint and carries its SHA-256; it is replaced last, so a
-    checkpoint is either whole and named, or not there. `weights.safetensors` and `record.json`
-    are what remains of a finished run.
+    checkpoint is either whole and named, or not there. `choice.json` holds the precision and the
+    threads that the run was begun with. `weights.safetensors` and `record.json` are what remains
+    of a finished run.
 
     Args:
         every: seconds between two checkpoints.
         recipe: what is trained, as plain values; a checkpoint of anything else is refused.
     """
 
-    def __init__(
-        self, path: Path, *, every: float = 10.0, recipe: dict[str, Any] | None = None
-    ) -> None:
-        self.path, self.every, self.recipe = Path(path), every, recipe or {}
-        self.resumed = 0
+    def __init__(self, path: Path, *, every: float = 10.0, recipe: Mapping[str, Any] = {}) -> None:
+        self.path, self.every, self.recipe = path, every, recipe
+        self.pointer, self.choice = path / "last.json", path / "choice.json"
+        self.recorded, self.weights = path / "record.json", path / "weights.safetensors"
+        self.resumed = 0  # how often the run went on from a checkpoint
         self.saved, self.cost = time.monotonic(), 0.0  # when, and seconds it took
 
     @classmethod
@@ -67,7 +70,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        return (self.path / "record.json").exists()
+        return self.recorded.exists()
 
     def record(self, about: Mapping[str, str] = {}) -> Record:
         """The finished run's record, with the labels of who asks: equal recipes share a run.
@@ -75,23 +78,13 @@ class RunFolder:
         Raises:
             RecordError: it cannot be trusted.
         """
-        return records.amend(records.read(self.path / "record.json"), about)
-
-    @property
-    def choice(self) -> dict[str, Any]:
-        """The precision and the threads that this run was begun with; empty if it was not."""
-        return files.read_json(self.path / "choice.json")
-
-    def keep_choice(self, choice: Mapping[str, Any]) -> None:
-        """Let the run go on as it was begun, whenever it goes on."""
-        files.write_atomic(self.path / "choice.json", json.dumps(choice))
+        return records.amend(records.read(self.recorded), about)
 
     def finish(self, record: Record, net: nn.Module, label: str) -> Record:
         """Keep weights, then claim the record; of two racing runs the first one's stands."""
-        path = self.path / "record.json"
-        if not path.exists():
+        if not self.finished:
             self.save_weights(net)
-        if not records.claim(record, path):
+        if not records.claim(record, self.recorded):
             record = self.record()
             print(f"{label}: already recorded by another run of the same recipe", file=sys.stderr)
         self.forget()
@@ -118,12 +111,7 @@ class RunFolder:
                     leftover.unlink()
 
     def save(
-        self,
-        net: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        history: list[dict[str, Any]],
-        *,
-        force: bool = False,
+        self, net: nn.Module, optimizer: Optimizer, history: History, *, force: bool = False
     ) -> None:
         """Write the state after the last epoch, unless one was written a moment ago.
 
@@ -133,7 +121,6 @@ class RunFolder:
         wait = max(self.every, 20 * self.cost) if self.every else 0.0
         if not force and started - self.saved < wait:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
         state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "rows": history}
         buffer = io.BytesIO()
         torch.save(state | {"recipe": self.recipe, "resumed": self.resumed}, buffer)
@@ -141,21 +128,21 @@ class RunFolder:
         content = buffer.getvalue()
         files.write_atomic(self.path / name, content)
         pointer = {"file": name, "epoch": len(history), "sha256": files.sha256(content)}
-        files.write_atomic(self.path / "last.json", json.dumps(pointer))
-        for old in sorted(self.path.glob("epoch-*.pt*")):
+        files.write_atomic(self.pointer, json.dumps(pointer))
+        for old in sorted(self.path.glob("epoch-*.pt")):
             if old.name != name:
                 old.unlink(missing_ok=True)
         self.saved = time.monotonic()
         self.cost = self.saved - started
 
-    def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    def restore(self, net: nn.Module, optimizer: Optimizer) -> History:
         """Load the newest checkpoint into both; the history so far, or [] for a fresh start.
 
         Raises:
             InputError: it is the checkpoint of another recipe.
         """
-        content = self._verified()
-        if content is None:
+        content = self._verified() if self.pointer.exists() else b""
+        if not content:
             return []
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         self._check_recipe(state.get("recipe", {}))
@@ -166,7 +153,7 @@ class RunFolder:
 
     def save_weights(self, net: nn.Module) -> None:
         """Keep the weights and running statistics of a finished run, in full precision."""
-        files.write_pieces(self.path / "weights.safetensors", *_safetensors(net.state_dict()))
+        files.write_pieces(self.weights, *_safetensors(net.state_dict()))
 
     def load_weights(self, net: nn.Module) -> None:
         """Put the finished run's weights into `net`, which may be on the meta device.
@@ -174,62 +161,53 @@ class RunFolder:
         Raises:
             FileNotFoundError: the run was recorded elsewhere; only its record is here.
         """
-        content = (self.path / "weights.safetensors").read_bytes()
-        weights = OrderedDict(safetensors.torch.load(content))
+        weights = OrderedDict(safetensors.torch.load(self.weights.read_bytes()))
         # without its layers' versions PyTorch adds counts of batches, which ours do without
         weights._metadata = net.state_dict()._metadata
         net.load_state_dict(weights, assign=True)
 
     def forget(self) -> None:
         """Remove the checkpoints of a finished run, and those of its parts."""
-        for path in [
-            *sorted(self.path.glob("epoch-*")),
-            *sorted(self.path.glob("last.*")),
-            self.path / "choice.json",
-        ]:
-            path.unlink(missing_ok=True)
-        for part in sorted(self.path.glob("*/")):
-            shutil.rmtree(part, ignore_errors=True)
+        for path in sorted(self.path.glob("[!.]*")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.match("epoch-*") or path.match("last.*") or path == self.choice:
+                path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Forget everything about this run."""
         self.forget()
-        for name in ("record.json", "weights.safetensors"):
-            (self.path / name).unlink(missing_ok=True)
+        self.recorded.unlink(missing_ok=True)
+        self.weights.unlink(missing_ok=True)
 
     def _check_recipe(self, theirs: dict[str, Any]) -> None:
-        names = sorted(self.recipe.keys() | theirs.keys())
+        names = self.recipe.keys() | theirs.keys()
         differing = [name for name in names if self.recipe.get(name) != theirs.get(name)]
         if differing:
             raise InputError(
                 f"the checkpoint in {self.path} is of another recipe, which differs in"
-                f" {', '.join(differing)}; nothing was changed there. Move it away, or set"
+                f" {', '.join(sorted(differing))}; nothing was changed there. Move it away, or set"
                 " LABKIT_RUNS to another folder"
             )
 
-    def _verified(self) -> bytes | None:
-        """The bytes of the newest checkpoint, if they are the ones that were written."""
-        pointer = self.path / "last.json"
-        if not pointer.exists():
-            return None
+    def _verified(self) -> bytes:
+        """The bytes of the newest checkpoint, if they are the ones that were written; else none."""
+        known = files.read_json(self.pointer)
+        path = self.path / Path(str(known.get("file", ""))).name
         aside = "it could not be set aside"
-        try:
-            known = json.loads(pointer.read_text(encoding="utf-8"))
-            path = self.path / Path(known["file"]).name
+        with contextlib.suppress(OSError):
             content = path.read_bytes()
-            if files.sha256(content) == known["sha256"]:
+            if files.sha256(content) == known.get("sha256"):
                 return content
             path.replace(self.path / "last.bad")
             aside = "set aside as last.bad"
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        pointer.unlink(missing_ok=True)
+        self.pointer.unlink(missing_ok=True)
         print(
             f"the checkpoint in {self.path} is damaged; {aside}."
             " The run starts again from its first epoch",
             file=sys.stderr,
         )
-        return None
+        return b""
 
 
 def _safetensors(weights: dict[str, Tensor]) -> tuple[Iterator[bytes | memoryview], int]:

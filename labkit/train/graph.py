@@ -23,10 +23,7 @@ __all__ = ["CaptureError", "Replay"]
 WARM_UP = 3  # eager steps in which cuDNN chooses its kernels and the optimizer makes its state
 WAITS = "called a synchronizing CUDA operation"
 # PyTorch's own, at the first use of its debug mode in a process
-PROTOTYPE = (
-    "Synchronization debug mode is a prototype feature and does not yet detect all synchronizing"
-    " operations"
-)
+PROTOTYPE = "Synchronization debug mode is a prototype feature"
 
 
 class CaptureError(RuntimeError):
@@ -48,18 +45,17 @@ class Replay:
     def __init__(self, step: Callable[[Tensor, Tensor, Tensor], Tensor], device: torch.device):
         self.step, self.lr = step, torch.zeros((), device=device)
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.side = _side_stream(device)
+        self.side, self.failed = _side_stream(device), False
         self.eager = 0  # steps of the first batch's shape
-        self.replayed = 0  # images
-        self.failed = False
 
     def __call__(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
         """As `step`; the result is overwritten by the next call."""
         self.lr.fill_(lr)
         if self.eager == 0:
             self.x, self.y = torch.empty_like(x), torch.empty_like(y)
-        if self.failed or x.shape != self.x.shape:
-            with kernel_search(x.shape == self.x.shape):
+        usual = x.shape == self.x.shape
+        if self.failed or not usual:
+            with kernel_search(usual):
                 return self.step(x, y, self.lr)
         self.x.copy_(x)
         self.y.copy_(y)
@@ -68,31 +64,23 @@ class Replay:
         if self.graph is None:
             self.graph = self._capture()
         self.graph.replay()
-        self.replayed += len(x)
         return self.out
 
     def close(self) -> None:
         """Give the graph's memory back; let go of what lies there, such as gradients, before."""
         self.graph = self.out = self.x = self.y = None
 
-    def count(self) -> int:
-        """How many images were trained on by replay since the last call of this."""
-        self.replayed, count = 0, self.replayed
-        return count
-
     def _warm_up(self) -> Tensor:
         """An eager step; the last one shows whether the step can be captured."""
         self.eager += 1
         if self.eager < WARM_UP:  # PyTorch may wait in these to set itself up
             return self._aside()
-        with _notes_waiting() as waited:
+        with _notes_waiting() as waits:
             out = self._aside()
-        self.failed = bool(waited)
-        if waited:
-            print(
-                "no CUDA graph of this step, going on without: it waits for the GPU",
-                file=sys.stderr,
-            )
+        if waits:
+            self.failed = True
+            text = "no CUDA graph of this step, going on without: it waits for the GPU"
+            print(text, file=sys.stderr)
         return out
 
     def _aside(self) -> Tensor:
@@ -129,9 +117,9 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 @contextlib.contextmanager
-def _notes_waiting() -> Iterator[list[str]]:
+def _notes_waiting() -> Iterator[list[warnings.WarningMessage]]:
     """What makes Python wait for the GPU inside; other warnings go on to whoever wants them."""
-    waits: list[str] = []
+    waits: list[warnings.WarningMessage] = []
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -140,9 +128,7 @@ def _notes_waiting() -> Iterator[list[str]]:
             yield waits
         finally:
             torch.cuda.set_sync_debug_mode(before)
+    waits += [each for each in caught if WAITS in str(each.message)]
     for each in caught:
-        text = str(each.message)
-        if WAITS in text:
-            waits.append(text)
-        elif not text.startswith(PROTOTYPE):
+        if each not in waits and not str(each.message).startswith(PROTOTYPE):
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

@@ -7,12 +7,13 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from labkit import models
 from labkit.data import Split
@@ -22,12 +23,13 @@ from labkit.recipe import Recipe
 from labkit.train.cast import cast_together
 from labkit.train.device import derive
 from labkit.train.evaluate import Numerics, score
-from labkit.train.folder import RunFolder
+from labkit.train.folder import History, RunFolder
 from labkit.train.graph import Replay
 from labkit.train.progress import Progress, clock
 
 __all__ = ["OPTIMIZERS", "build", "make_optimizer", "make_update", "optimise", "train_step"]
 
+Update = Callable[[Tensor, Tensor, float], Tensor]  # images, labels, lr -> sums of `train_step`
 OPTIMIZERS = {
     "sgd": functools.partial(torch.optim.SGD, fused=True),
     "adam": functools.partial(torch.optim.Adam, fused=True),
@@ -41,15 +43,14 @@ def optimise(
     net: nn.Module,
     recipe: Recipe,
     train: Split,
-    validation: Split,
     *,
     numerics: Numerics,
     folder: RunFolder,
     label: str,
-    test: Split | None = None,
+    watched: Mapping[str, Split] = {},
     relabel: Callable[[int], Split] | None = None,
     deadline: float | None = None,
-) -> list[dict[str, Any]]:
+) -> History:
     """Train `net` in place to the last epoch of its recipe; its history, one row an epoch.
 
     All randomness of an epoch follows from (seed, epoch), so a resumed training ends with the same
@@ -57,7 +58,7 @@ def optimise(
 
     Args:
         folder: where checkpoints lie; a training that was stopped there goes on.
-        test: scored after each epoch as well, which decides nothing.
+        watched: scored after each epoch: "val", which may stop the training early, and "test".
         relabel: gives an epoch its own training split (report 000 redraws labels).
         deadline: a `time.monotonic()` after which to stop at the end of an epoch.
 
@@ -66,21 +67,24 @@ def optimise(
         TrainingError: the loss is not finite.
         OutOfTimeError: stopped at the deadline.
     """
-    optimizer = make_optimizer(net, recipe)
-    history = folder.restore(net, optimizer)
     images = len(train) * recipe.passes
     if not recipe.steps(images):
         raise InputError(
             f"{images} training images are less than one batch of {recipe.batch}, and this recipe"
             f" drops what is less; set train_size to {recipe.batch} or more"
         )
+    optimizer = make_optimizer(net, recipe)
+    history = folder.restore(net, optimizer)
     progress = Progress(label, done=len(history) * images, total=recipe.epochs * images)
     with make_update(net, optimizer, recipe, numerics.bf16) as update:
         while not _finished(history, recipe):
             started, epoch = time.perf_counter(), len(history)
             train = relabel(epoch) if relabel else train
-            row = _train_epoch(net, update, recipe, train, numerics, epoch, progress)
-            row |= _scores(net, numerics, val=validation, test=test)
+            net.train()
+            row = _train_epoch(update, recipe, train, numerics, epoch, progress)
+            for name, split in watched.items():
+                scores = score(numerics.judge(net, split), split.labels)
+                row |= {f"{name}_loss": scores["loss"], f"{name}_top1": scores["top1"]}
             row["seconds"] = time.perf_counter() - started
             _check_finite(row, history)
             history.append(row)
@@ -96,13 +100,7 @@ def optimise(
 
 
 def _train_epoch(
-    net: nn.Module,
-    update: Callable[[Tensor, Tensor, float], Tensor],
-    recipe: Recipe,
-    train: Split,
-    numerics: Numerics,
-    epoch: int,
-    progress: Progress,
+    update: Update, recipe: Recipe, train: Split, numerics: Numerics, epoch: int, progress: Progress
 ) -> dict[str, Any]:
     """Show every image once under each pipeline; what the epoch's row says of training."""
     started, device = time.perf_counter(), train.images.device
@@ -110,40 +108,32 @@ def _train_epoch(
     generator = torch.Generator(device).manual_seed(derive(recipe.seed, "data", epoch))
     images = len(train) * recipe.passes
     total = torch.zeros(3, dtype=torch.float64, device=device)
-    line = functools.partial(_line, epoch + 1, recipe.epochs, total)
+
+    def line() -> str:
+        loss, right, seen = total.tolist()
+        now = f"epoch {epoch + 1}/{recipe.epochs}"
+        return f"{now}  loss {loss / seen:.3f}  top1 {100 * right / seen:.1f} %"
+
     stream = batches(
         train, recipe.batch, generator=generator, drop_last=recipe.drop_last,
         augment=recipe.augment, normalise=numerics.normalise,
     )  # fmt: skip
-    net.train()
     for step, (x, y) in enumerate(stream, epoch * recipe.steps(images)):
         lr = recipe.lr_at(step, images)
         total += update(x, y, lr)
         progress.advance(len(x), line)
     loss, right, seen = total.tolist()
     row = {"epoch": epoch + 1, "lr": lr, "train_loss": loss / seen, "train_top1": right / seen}
-    row |= {"images": int(seen), "train_seconds": time.perf_counter() - started}
-    return row | ({"replayed": update.count()} if isinstance(update, Replay) else {})
-
-
-def _scores(net: nn.Module, numerics: Numerics, **splits: Split | None) -> dict[str, float]:
-    """Loss and accuracy of the net on each split that has images."""
-    row = {}
-    for name, split in splits.items():
-        if split is not None and len(split):
-            scores = score(numerics.judge(net, split), split.labels)
-            row |= {f"{name}_loss": scores["loss"], f"{name}_top1": scores["top1"]}
-    return row
+    return row | {"images": int(seen), "train_seconds": time.perf_counter() - started}
 
 
 @contextlib.contextmanager
 def make_update(
-    net: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, bf16: bool
-) -> Iterator[Callable[[Tensor, Tensor, float], Tensor]]:
-    """`train_step` for images, labels and a learning rate: captured as a graph on a GPU.
+    net: nn.Module, optimizer: Optimizer, recipe: Recipe, bf16: bool
+) -> Iterator[Update]:
+    """`train_step` for images, labels and a learning rate: on a GPU a graph, unless LABKIT_GRAPH=0.
 
-    Gradients, and the memory of the graph where they lie, are given back at the end. The
-    environment variable LABKIT_GRAPH=0 takes every step eagerly on a GPU, too.
+    Gradients, and the memory of the graph where they lie, are given back at the end.
     """
     device = next(net.parameters()).device
     gpu = device.type == "cuda"
@@ -169,7 +159,7 @@ def make_update(
 
 def train_step(
     net: Callable[[Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     x: Tensor,
     y: Tensor,
     lr: float | Tensor,
@@ -192,14 +182,14 @@ def train_step(
     return torch.stack([total, right, torch.full_like(right, len(y))])
 
 
-def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimizer over all parameters of `net`.
 
     Raises:
         InputError: it takes no such option.
     """
+    make = OPTIMIZERS[recipe.optimizer]
     try:
-        make = OPTIMIZERS[recipe.optimizer]
         return make(net.parameters(), lr=recipe.lr, **recipe.optimizer_options)
     except (TypeError, ValueError) as error:
         raise InputError(f"optimizer {recipe.optimizer}: {error}") from error
@@ -220,36 +210,26 @@ def build(recipe: Recipe, classes: int, size: int) -> nn.Module:
     return net
 
 
-def _finished(history: list[dict[str, Any]], recipe: Recipe) -> bool:
+def _finished(history: History, recipe: Recipe) -> bool:
     return len(history) == recipe.epochs or stalled(history, recipe.patience)
 
 
-def stalled(history: list[dict[str, Any]], patience: int) -> bool:
+def stalled(history: History, patience: int) -> bool:
     """True when the validation loss has not improved for `patience` epochs (0: never)."""
-    if not patience or len(history) <= patience:
-        return False
-    losses = [row["val_loss"] for row in history]
-    return len(history) - 1 - losses.index(min(losses)) >= patience
+    losses = [row["val_loss"] for row in history] if patience else []
+    return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
 
-def _check_finite(row: dict[str, Any], history: list[dict[str, Any]]) -> None:
-    if all(math.isfinite(value) for value in row.values()):
-        return
-    before = (
-        f"{history[-1]['train_loss']:.4g} the epoch before" if history else "there was none before"
-    )
-    raise TrainingError(
-        f"the loss is not finite after epoch {row['epoch']} (last finite loss: {before});"
-        f" learning rate {row['lr']:.4g}: try a lower lr. No record was written"
-    )
+def _check_finite(row: dict[str, Any], history: History) -> None:
+    if not all(map(math.isfinite, row.values())):
+        before = f"{history[-1]['train_loss']:.4g}" if history else "there was none"
+        raise TrainingError(
+            f"the loss is not finite after epoch {row['epoch']} (the epoch before: {before});"
+            f" learning rate {row['lr']:.4g}: try a lower lr. No record was written"
+        )
 
 
-def _line(epoch: int, epochs: int, total: Tensor) -> str:
-    loss, right, seen = total.tolist()
-    return f"epoch {epoch}/{epochs}  loss {loss / seen:.3f}  top1 {100 * right / seen:.1f} %"
-
-
-def _summary(history: list[dict[str, Any]]) -> str:
+def _summary(history: History) -> str:
     row, seconds = history[-1], sum(row["seconds"] for row in history)
     text = f"{len(history)} epochs in {clock(seconds)}, train top1 {100 * row['train_top1']:.1f} %"
     return text + (f", validation {100 * row['val_top1']:.1f} %" if "val_top1" in row else "")

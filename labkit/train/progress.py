@@ -28,7 +28,7 @@ class Progress:
     """
 
     def __init__(self, label: str, *, done: int, total: int) -> None:
-        self.label, self.done, self.total, self.initial = label, done, total, done
+        self.label, self.initial, self.done, self.total = label, done, done, total
         self.started = self.last = time.perf_counter()
         style = _style()
         self.every, self.write = EVERY[style], _writer(style)

@@ -14,27 +14,15 @@ from labkit.data import Data, Split
 from labkit.data.partitions import PARTITIONS
 from labkit.errors import InputError, unknown
 from labkit.recipe import Recipe
-from labkit.train import loop
+from labkit.train import cost, loop
 from labkit.train.device import derive
 from labkit.train.evaluate import Numerics, Outcome, score
-from labkit.train.folder import RunFolder
+from labkit.train.folder import History, RunFolder
 
 __all__ = [
-    "System",
-    "build_system",
-    "class_groups",
-    "coarse_data",
-    "explain",
-    "fine_recipe",
-    "fit_system",
-    "group_of_class",
-    "place_in_group",
-    "relabel",
-    "route",
-    "router_data",
-    "router_recipe",
-    "soft",
-]
+    "System", "build_system", "class_groups", "explain", "fine_recipe", "fit_system",
+    "group_of_class", "place_in_group", "relabel", "route", "router_data", "router_recipe", "soft",
+]  # fmt: skip
 
 
 class System(nn.Module):
@@ -106,6 +94,11 @@ def class_groups(name: str, classes: tuple[str, ...]) -> list[Tensor]:
     return [torch.tensor([number[c] for c in members], device="cpu") for members in groups]
 
 
+def router_recipe(recipe: Recipe) -> Recipe:
+    """What the router trains by, on the images of `router_data`."""
+    return recipe.replace(hierarchy=None, train_size=0, test_size=0)
+
+
 def router_data(recipe: Recipe, data: Data) -> Data:
     """What the router trains on: the images that the system keeps, labelled with their groups.
 
@@ -118,103 +111,65 @@ def router_data(recipe: Recipe, data: Data) -> Data:
                 f"{name} is {value!r}, but the models of a coarse-to-fine system are trained to"
                 f" their last epoch and scored together; leave {name} out"
             )
-    return coarse_data(_subset(recipe, data), recipe.hierarchy.groups)
-
-
-def fit_system(
-    recipe: Recipe,
-    data: Data,
-    target: torch.device,
-    router: nn.Module,
-    router_record: Mapping[str, Any],
-    *,
-    numerics: Numerics,
-    folder: RunFolder,
-    label: str,
-    deadline: float | None,
-) -> Outcome:
-    """Train the fine models behind a trained router, and score them together by hard routing.
-
-    The loss of the test images is None, because a misrouted image has probability 0. The details
-    are what explains the scores (see `explain`), and the multiply-adds of an image, which passes
-    the router and one fine model. The history holds all models, the router's first, so `seconds`
-    are those of all, the router's from the run that trained it. A stopped system goes on inside
-    the model where it stopped.
-    """
-    small = _subset(recipe, data)
-    images, test = small.train.to(target), small.test.to(target)
-    groups = class_groups(recipe.hierarchy.groups, data.classes)
-    net = router.to(target, memory_format=torch.channels_last)
-    routed = numerics.judge(net, images).argmax(1)
-    history = [row | {"part": "router"} for row in router_record["rows"]]
-    fine, resumed = [], router_record["resumed"]
-    for g, classes in enumerate(groups):
-        part = folder.part(f"fine{g}", fine_recipe(recipe, g))
-        expert, rows = _fit_fine(
-            fine_recipe(recipe, g),
-            images.take(routed == g),
-            classes.to(target),
-            part,
-            misrouted=recipe.hierarchy.misrouted,
-            numerics=numerics,
-            label=f"{label} fine model {g + 1} of {len(groups)}",
-            deadline=deadline,
-        )
-        fine.append(expert)
-        history += [row | {"part": f"fine{g}"} for row in rows]
-        resumed += part.resumed
-    coarse = numerics.judge(net, test)
-    experts = [numerics.judge(expert, test).log_softmax(1) for expert in fine]
-    logits = route(coarse.argmax(1), experts, groups)
-    details = {
-        **explain(coarse, experts, groups, test.labels),
-        **_explain_training(routed, groups, images.labels),
-        "multiply_adds": sum(
-            models.summary(each, data.shape).multiply_adds for each in (net, fine[0])
-        ),
-    }
-    return Outcome(
-        System(net, fine, groups),
-        history,
-        logits,
-        test.labels,
-        score(logits, test.labels) | {"loss": None},
-        details,
-        resumed,
-        peak_memory_mb=router_record["peak_memory_mb"],
+    small, groups = _subset(recipe, data), recipe.hierarchy.groups
+    of_class = group_of_class(class_groups(groups, data.classes))
+    return replace(
+        small,
+        name=f"{data.name}, {groups} groups",
+        train=replace(small.train, labels=of_class[small.train.labels]),
+        test=replace(small.test, labels=of_class[small.test.labels]),
+        classes=tuple(PARTITIONS[groups]),
+        superclasses=PARTITIONS[groups],
+        sha256=files.sha256(f"{small.sha256} {of_class.tolist()}".encode()),
     )
-
-
-def router_recipe(recipe: Recipe) -> Recipe:
-    """What the router trains by, on images that `coarse_data` has chosen and labelled."""
-    return recipe.replace(hierarchy=None, train_size=0, test_size=0)
 
 
 def fine_recipe(recipe: Recipe, group: int) -> Recipe:
     """What the fine model of a group trains by: the router's recipe with its own net and epochs."""
-    h = recipe.hierarchy
-    return recipe.replace(
-        hierarchy=None, model=h.model, options=h.options, epochs=h.epochs or recipe.epochs,
-        seed=derive(recipe.seed, "fine", group) % 2**31,
-    )  # fmt: skip
+    return cost.parts(recipe)[1].replace(seed=derive(recipe.seed, "fine", group) % 2**31)
 
 
-def coarse_data(data: Data, groups: str) -> Data:
-    """The same images, labelled with the group of their class.
+def fit_system(
+    router: nn.Module,
+    router_record: Mapping[str, Any],
+    recipe: Recipe,
+    data: Data,
+    target: torch.device,
+    numerics: Numerics,
+    *,
+    folder: RunFolder,
+    label: str,
+    deadline: float | None,
+) -> Outcome:
+    """Train the fine models behind a trained router, and route the test images to them.
 
-    Raises:
-        InputError: as `class_groups`.
+    The details are what explains the scores (see `explain`), and the multiply-adds of an image,
+    which passes the router and one fine model. The history holds all models, the router's first,
+    so `seconds` are those of all, the router's from the run that trained it. A stopped system goes
+    on inside the model where it stopped.
     """
-    of_class = group_of_class(class_groups(groups, data.classes))
-    return replace(
-        data,
-        name=f"{data.name}, {groups} groups",
-        train=replace(data.train, labels=of_class[data.train.labels]),
-        test=replace(data.test, labels=of_class[data.test.labels]),
-        classes=tuple(PARTITIONS[groups]),
-        superclasses=PARTITIONS[groups],
-        sha256=files.sha256(f"{data.sha256} {of_class.tolist()}".encode()),
-    )
+    small = _subset(recipe, data)
+    images, test = small.train.to(target), small.test.to(target)
+    groups = class_groups(recipe.hierarchy.groups, data.classes)
+    router.to(target, memory_format=torch.channels_last)
+    routed = numerics.judge(router, images).argmax(1)
+    history = [row | {"part": "router"} for row in router_record["rows"]]
+    folder.resumed, fine = router_record["resumed"], []
+    for g, classes in enumerate(groups):
+        own, share = fine_recipe(recipe, g), images.take(routed == g)
+        part, name = folder.part(f"fine{g}", own), f"{label} fine model {g + 1} of {len(groups)}"
+        options = {"numerics": numerics, "folder": part, "label": name, "deadline": deadline}
+        net, rows = _fit_fine(own, share, classes, recipe.hierarchy.misrouted, **options)
+        fine.append(net)
+        history += [row | {"part": f"fine{g}"} for row in rows]
+        folder.resumed += part.resumed
+    coarse = numerics.judge(router, test)
+    experts = [numerics.judge(net, test).log_softmax(1) for net in fine]
+    adds = [models.summary(net, data.shape).multiply_adds for net in (router, fine[0])]
+    details = explain(coarse, experts, groups, test.labels)
+    details |= _explain_training(routed, groups, images.labels) | {"multiply_adds": sum(adds)}
+    logits = route(coarse.argmax(1), experts, groups)
+    return Outcome(System(router, fine, groups), history, logits, test.labels, details)
 
 
 def group_of_class(groups: list[Tensor]) -> Tensor:
@@ -227,7 +182,7 @@ def group_of_class(groups: list[Tensor]) -> Tensor:
 
 def place_in_group(labels: Tensor, classes: Tensor) -> Tensor:
     """int64 [N]: where each label stands among the classes of a group, -1 for others."""
-    same = labels[:, None] == classes  # [N, classes]
+    same = labels[:, None] == classes.to(labels.device)  # [N, classes]
     return torch.where(same.any(1), same.long().argmax(1), -1)
 
 
@@ -255,23 +210,18 @@ def explain(
 
     `coarse_top1` is how often the router is right, `oracle_*` the scores when every image goes to
     its true group, `soft_*` those of `soft`, `fine_top1_by_group` the accuracy of each fine model
-    on the test images of its own group (None where there are none).
+    on the images of its own group (None where there are none).
     """
     true_group = group_of_class(groups).to(labels.device)[labels]
     oracle = route(true_group, fine, groups)
     right = (oracle.argmax(1) == labels).double()
     by_group = [right[true_group == g] for g in range(len(groups))]
-    chosen, mixed = score(oracle, labels), score(soft(router, fine, groups), labels)
-    return {
-        "coarse_top1": (router.argmax(1) == true_group).double().mean().item(),
-        "oracle_top1": chosen["top1"],
-        "oracle_top3": chosen["top3"],
-        "oracle_loss": chosen["loss"],
-        "soft_top1": mixed["top1"],
-        "soft_top3": mixed["top3"],
-        "soft_loss": mixed["loss"],
-        "fine_top1_by_group": [r.mean().item() if len(r) else None for r in by_group],
-    }
+    details = {"coarse_top1": (router.argmax(1) == true_group).double().mean().item()}
+    for way, logits in (("oracle", oracle), ("soft", soft(router, fine, groups))):
+        scores = score(logits, labels)
+        details |= {f"{way}_{name}": scores[name] for name in ("top1", "top3", "loss")}
+    share = [each.mean().item() if len(each) else None for each in by_group]
+    return details | {"fine_top1_by_group": share}
 
 
 def _subset(recipe: Recipe, data: Data) -> Data:
@@ -283,16 +233,8 @@ def _subset(recipe: Recipe, data: Data) -> Data:
 
 
 def _fit_fine(
-    recipe: Recipe,
-    images: Split,
-    classes: Tensor,
-    folder: RunFolder,
-    *,
-    misrouted: str,
-    numerics: Numerics,
-    label: str,
-    deadline: float | None,
-) -> tuple[nn.Module, list[dict[str, Any]]]:
+    recipe: Recipe, images: Split, classes: Tensor, misrouted: str, **options: Any
+) -> tuple[nn.Module, History]:
     """Train one fine model on the images routed to it; the net and its history.
 
     Where no image was routed to it, it stays as it was drawn and has no history.
@@ -306,22 +248,11 @@ def _fit_fine(
     net.to(split.images.device, memory_format=torch.channels_last)
     if not len(split):
         return net, []
-    history = loop.optimise(
-        net,
-        recipe,
-        split,
-        Split(split.images[:0], split.labels[:0]),
-        numerics=numerics,
-        folder=folder,
-        label=label,
-        deadline=deadline,
-        relabel=relabel(split, len(classes), redraw=misrouted == "epoch", seed=recipe.seed),
-    )
-    return net, history
+    labels = relabel(split, len(classes), redraw=misrouted == "epoch", seed=recipe.seed)
+    return net, loop.optimise(net, recipe, split, relabel=labels, **options)
 
 
 def _explain_training(routed: Tensor, groups: list[Tensor], labels: Tensor) -> dict[str, Any]:
-    """How the training images were routed."""
     right = routed == group_of_class(groups).to(labels.device)[labels]
     return {
         "train_images": len(labels),

@@ -40,12 +40,10 @@ def watch_device(recipe: Recipe, data: Data, device: torch.device) -> Iterator[N
     need = cost.memory(recipe, data, device)
     if free_memory(device) < need:
         release_memory()
-    free = free_memory(device)
-    if need > free:
+    if need > (free := free_memory(device)):
         raise TrainingError(
             f"this run needs about {need:,.0f} MB of memory and {free:,.0f} MB are free on the"
-            f" {device.type}: {recipe.model} at batch {recipe.batch} on {recipe.dataset}; try a"
-            " smaller batch (another recipe, another record)"
+            f" {device.type}: {_smaller(recipe)}"
         )
     reset_peak_memory(device)
     try:
@@ -55,20 +53,15 @@ def watch_device(recipe: Recipe, data: Data, device: torch.device) -> Iterator[N
         if not trouble:
             raise
         error.__traceback__ = None
-    else:
-        return
-    raise trouble
+        raise trouble from error
 
 
 def _sentence(error: RuntimeError, recipe: Recipe, device: torch.device) -> Exception | None:
     """The error to raise in place of PyTorch's; None where the device is not to blame."""
     what = str(error)
     if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY.search(what):
-        return TrainingError(
-            f"out of memory on the {device.type}: {recipe.model} at batch {recipe.batch} on"
-            f" {recipe.dataset}, {free_memory(device):,.0f} MB free; try a smaller batch"
-            " (another recipe, another record)"
-        )
+        free = f"{free_memory(device):,.0f} MB are free"
+        return TrainingError(f"out of memory on the {device.type}: {_smaller(recipe)}; {free}")
     if NO_KERNEL in what:
         return InputError(
             f"{recipe.model} cannot be trained deterministically on this {device.type}:"
@@ -85,3 +78,8 @@ def _sentence(error: RuntimeError, recipe: Recipe, device: torch.device) -> Exce
             f"the GPU failed: {first}; the same command goes on from the last checkpoint"
         )
     return None
+
+
+def _smaller(recipe: Recipe) -> str:
+    where = f"{recipe.model} at batch {recipe.batch} on {recipe.dataset}"
+    return f"{where}; try a smaller batch (another recipe, another record)"

@@ -104,7 +104,7 @@ def test_the_optimizer_and_the_batch_take_memory():
     )
     assert momentum - plain == pytest.approx(weights)
     assert adam - momentum == pytest.approx(weights)
-    assert large - cost.SCRATCH > 8 * (plain - cost.SCRATCH)
+    assert large - cost.SCRATCH["cpu"] > 8 * (plain - cost.SCRATCH["cpu"])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -114,7 +114,7 @@ def test_on_a_gpu_the_set_and_a_chunk_of_batches_take_memory(precision, monkeypa
     image = 4 * 3 * 32 * 32 / 1e6
     sets = (len(data.train) + len(data.test)) * image / 4
     whole = cost.memory(recipe, data, gpu)
-    assert whole > sets + cost.GPU_SCRATCH
+    assert whole > sets + cost.SCRATCH["cuda"]
     monkeypatch.setitem(cost.CHUNK, "cuda", 1)  # a batch at a time
     chunk = cost.AUGMENTED * (2048 - 512) * image
     assert whole - cost.memory(recipe, data, gpu) == pytest.approx(chunk)

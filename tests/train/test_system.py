@@ -204,8 +204,8 @@ def test_no_fine_model_meets_a_batch_of_one():
     folder = RunFolder.of(part, lk.load(SYSTEM.dataset))
     split = lk.load(SYSTEM.dataset).train.take(torch.arange(5))
     _, rows = system._fit_fine(
-        part, split, split.labels, folder,
-        misrouted="once", numerics=Numerics(), label="", deadline=None,
+        part, split, split.labels, "once",
+        folder=folder, numerics=Numerics(), label="", deadline=None,
     )  # fmt: skip
     assert rows[0]["images"] == 4
 
