@@ -12,30 +12,20 @@ from typing import Any
 from labkit.errors import InputError
 from labkit.parameters import Parameter
 
-__all__ = [
-    "MISROUTED",
-    "NORMALISE",
-    "OPTIMIZERS",
-    "PRECISIONS",
-    "SCHEDULES",
-    "Hierarchy",
-    "Recipe",
-    "digest_of",
-]
+__all__ = ["PRECISIONS", "Hierarchy", "Recipe", "digest_of"]
 
-OPTIMIZERS = ("sgd", "adam", "radam", "rmsprop", "adadelta")
-SCHEDULES = ("constant", "step", "cosine")
-NORMALISE = ("unit", "standard", "imagenet")
 PRECISIONS = ("auto", "fp32", "bf16")
-MISROUTED = ("once", "epoch", "drop")
 TYPES = {
     "str": str, "int": int, "float": float, "bool": bool,
     "dict[str, Any]": dict, "tuple[float, ...]": tuple,
 }  # fmt: skip
 CHOICES = {
-    "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "normalise": NORMALISE,
-    "precision": PRECISIONS, "misrouted": MISROUTED,
-}  # fmt: skip
+    "optimizer": ("sgd", "adam", "radam", "rmsprop", "adadelta"),
+    "schedule": ("constant", "step", "cosine"),
+    "normalise": ("unit", "standard", "imagenet"),
+    "precision": PRECISIONS,
+    "misrouted": ("once", "epoch", "drop"),
+}
 COUNT = (0, 2**63 - 1)
 RANGES = {
     "epochs": (1, 100_000), "batch": (1, 65_536), "lr": (0.0, 1e6), "warmup": (0.0, 1.0),
@@ -58,7 +48,7 @@ class Hierarchy:
     misrouted: str = "once"  # random labels for misrouted training images: once, epoch, or drop
 
     def __post_init__(self) -> None:
-        _check(self, epochs="hierarchy epochs")
+        _check(self, "hierarchy ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +134,9 @@ class Recipe:
         return len(self.augment.split("+"))
 
     def images_shown(self, images: int) -> int:
-        """How many images a run shows to all its networks, of a set of so many training images.
+        """How many images a run without early stopping shows, of a set of so many training images.
 
-        Early stopping is not foreseen. In a coarse-to-fine system the router sees every image, and
-        so do the fine models together.
+        In a coarse-to-fine system the router sees every image, and so do the fine models together.
         """
         shown = min(self.train_size or images, images - self.validation) * self.passes
         h = self.hierarchy
@@ -188,9 +177,7 @@ def _from_json(cls: type, values: dict[str, Any]) -> Any:
     name = cls.__name__.lower()
     if not isinstance(values, dict):
         raise InputError(f"a {name} is a JSON object; got {type(values).__name__}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
+    if unknown := sorted(set(values) - {f.name for f in dataclasses.fields(cls)}):
         raise InputError(f"a {name} has no field {unknown[0]!r}")
     try:
         return cls(**values)
@@ -198,14 +185,11 @@ def _from_json(cls: type, values: dict[str, Any]) -> Any:
         raise InputError(f"not a whole {name}: {error}") from error
 
 
-def _check(values: Hierarchy | Recipe, **names: str) -> None:
-    """Refuse a field of the wrong type or range; `names` say what some are called in a sentence."""
+def _check(values: Hierarchy | Recipe, prefix: str = "") -> None:
+    """Refuse a field of the wrong type or range; sentences name it with the prefix."""
     for f in dataclasses.fields(values):
         if f.type in TYPES:
-            name = names.get(f.name, f.name)
-            _parameter(name, TYPES[f.type]).accept(getattr(values, f.name))
-
-
-def _parameter(name: str, kind: type) -> Parameter:
-    low, high = RANGES.get(name, (None, None))
-    return Parameter(name, kind, choices=CHOICES.get(name, ()), low=low, high=high)
+            name, choices = prefix + f.name, CHOICES.get(f.name, ())
+            low, high = RANGES.get(name, (None, None))
+            parameter = Parameter(name, TYPES[f.type], choices=choices, low=low, high=high)
+            parameter.accept(getattr(values, f.name))

@@ -36,10 +36,7 @@ FIELDS = {
 
 
 class Record(Mapping[str, Any]):
-    """A read-only view of one record; `record["test"]["top1"]` reads its JSON.
-
-    `path` is the file that it was read from; None for one that was not.
-    """
+    """A read-only view of one record's JSON; `path` is the file it was read from, if it was."""
 
     def __init__(self, values: dict[str, Any], path: Path | None = None) -> None:
         self._values, self.path = values, path
@@ -111,7 +108,6 @@ def amend(record: Record, changes: Mapping[str, Any]) -> Record:
 
 def claim(record: Record, path: Path) -> bool:
     """Write the record under its final name; False where one stands there already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     return files.claim(path, _text(record))
 
 
@@ -142,17 +138,10 @@ def recorded(
         RecordError: a file is truncated, edited, or of another schema.
     """
     paths = sorted((folder or files.records_home()).glob("**/*.json"))
-    records = [
-        record
-        for record in map(_unchanged, paths)
-        if report in (None, record["report"]) and preset in (None, record["preset"])
-    ]
+    states = [(path, path.stat()) for path in paths]
+    every = [_read_once(path, state.st_size, state.st_mtime_ns) for path, state in states]
+    records = [r for r in every if report in (None, r["report"]) and preset in (None, r["preset"])]
     return sorted(records, key=lambda r: (r["row"], r["preset"], r["recipe"]["seed"]))
-
-
-def _unchanged(path: Path) -> Record:
-    state = path.stat()
-    return _read_once(path, state.st_size, state.st_mtime_ns)
 
 
 @functools.cache
@@ -202,8 +191,8 @@ def now() -> str:
 
 
 def _text(values: Mapping[str, Any]) -> str:
-    content = dict(values)
-    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    options = {"indent": 1, "sort_keys": True, "allow_nan": False, "ensure_ascii": False}
+    return json.dumps(dict(values), **options) + "\n"
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

@@ -17,9 +17,7 @@ from labkit.reports import Row, find_report, find_row
 from labkit.train import cost, device
 from labkit.train.fit import Run, fit
 
-__all__ = ["CHANGED", "Session"]
-
-CHANGED = "changed"  # what a record calls the full preset with a notebook's own epochs or images
+__all__ = ["Session"]
 
 
 class Session:
@@ -35,7 +33,9 @@ class Session:
         self.preset: str = self.parameters["preset"]
         self.device: str = self.parameters["device"]
         self._target = device.pick_device(self.device)
-        self.synthetic = self._wants_synthetic()
+        data, dataset = self.parameters["data"], self.report.dataset
+        absent = data == "auto" and (self.preset == "smoke" or not available(dataset))
+        self.synthetic: bool = absent or data == "synthetic"
         self._runs: dict[str, list[Run]] = {}
 
     def __reduce__(self) -> tuple:
@@ -99,14 +99,27 @@ class Session:
         Raises:
             InputError: no such row in this report, or none at this preset.
         """
-        recipe = self._preset_recipe(row)
-        if self.synthetic:
-            recipe = _within(recipe, len(self.data.train))
+        report, experiment = find_row(row)
+        if report is not self.report:
+            raise InputError(f"row {row} belongs to {report.name}, not to {self.report.name}")
+        recipe = experiment.at(self.preset)
+        if recipe is None:
+            rows = ", ".join(each.id for each in (*self.rows, *self.long_rows))
+            raise InputError(f"row {row} is not part of preset {self.preset!r}; it has {rows}")
+        return self._budget(recipe).replace(dataset=self._dataset(recipe.dataset), seed=seed)
+
+    def _budget(self, recipe: Recipe) -> Recipe:
+        """The recipe with the notebook's epochs and images, and no more than a stand-in has."""
+        changes = {}
+        if self.synthetic:  # it is smaller than the real set
+            images = len(self.data.train)
+            changes["validation"] = min(recipe.validation, images // 5)
+            changes["train_size"] = min(recipe.train_size, images - changes["validation"])
         names = ("epochs", "train_size")
-        changes = {name: self.parameters[name] for name in names if self.parameters[name]}
+        changes |= {name: self.parameters[name] for name in names if self.parameters[name]}
         if recipe.hierarchy and "epochs" in changes:  # of every model in the system
             changes["hierarchy"] = dataclasses.replace(recipe.hierarchy, epochs=0)
-        return recipe.replace(dataset=self._dataset(recipe.dataset), seed=seed, **changes)
+        return recipe.replace(**changes)
 
     def run(self, row: str) -> Run:
         """Train a row, go on with it, or recall it; the run of its first seed."""
@@ -121,23 +134,19 @@ class Session:
     def train(self, row: str, seed: int = 0, *, deadline: float | None = None) -> Run:
         """One seed of a row; `deadline` and what may be raised are as in `lk.fit`."""
         recipe = self.recipe(row, seed)
-        preset = self.record_preset(row, recipe)
         if self.preset != "smoke":  # whose runs are too short for it
             device.release_memory()  # so that none is kept which would count in this run's peak
+        preset, fresh = self.record_preset(row, recipe), self.parameters["fresh"]
+        about = {"row": row, "report": self.report.name, "preset": preset}
         return fit(
-            recipe,
-            self.data,
-            device=self.device,
-            fresh=self.parameters["fresh"],
-            about={"row": row, "report": self.report.name, "preset": preset},
-            deadline=deadline,
+            recipe, self.data, device=self.device, fresh=fresh, about=about, deadline=deadline
         )
 
     def record_preset(self, row: str, recipe: Recipe) -> str:
         """The preset that a record names: "changed", where it is not the report's own budget."""
         full = find_row(row)[1].full.replace(dataset=recipe.dataset, seed=recipe.seed)
         changed = self.preset == "full" and not self.synthetic and recipe.digest != full.digest
-        return CHANGED if changed else self.preset
+        return "changed" if changed else self.preset
 
     def test(self, row: str) -> Split:
         """The test images that the row's records were scored on, in the order of predictions."""
@@ -167,16 +176,6 @@ class Session:
     def _run_records(self) -> dict[str, list[Record]]:
         return {row: [run.record for run in runs] for row, runs in self._runs.items()}
 
-    def _preset_recipe(self, row: str) -> Recipe:
-        report, experiment = find_row(row)
-        if report is not self.report:
-            raise InputError(f"row {row} belongs to {report.name}, not to {self.report.name}")
-        recipe = experiment.at(self.preset)
-        if recipe is None:
-            rows = ", ".join(each.id for each in (*self.rows, *self.long_rows))
-            raise InputError(f"row {row} is not part of preset {self.preset!r}; it has {rows}")
-        return recipe
-
     def _expected_time(self) -> str:
         """How long all rows of the preset take, in words."""
         if self.preset == "smoke":  # made to; what its tiny runs take is not arithmetic
@@ -186,17 +185,5 @@ class Session:
         minutes = sum(each.seconds for each in costs) * self.parameters["seeds"] / 60
         return f"{minutes:,.0f} minutes" if minutes < 90 else f"{minutes / 60:,.0f} hours"
 
-    def _wants_synthetic(self) -> bool:
-        if self.parameters["data"] == "auto":
-            return self.preset == "smoke" or not available(self.report.dataset)
-        return self.parameters["data"] == "synthetic"
-
     def _dataset(self, name: str) -> str:
         return f"synthetic_{name}" if self.synthetic else name
-
-
-def _within(recipe: Recipe, images: int) -> Recipe:
-    """The recipe with no more images than a stand-in has: it is smaller than the real set."""
-    validation = min(recipe.validation, images // 5)
-    train_size = min(recipe.train_size, images - validation)
-    return recipe.replace(validation=validation, train_size=train_size)

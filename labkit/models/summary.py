@@ -51,27 +51,29 @@ class Summary:
         return 4 * self.trainable / 1024 / 1000
 
     def __str__(self) -> str:
-        rows = [(line.name, line.kind, _shape(line.output), f"{line.parameters:,}")
-                for line in self.lines]  # fmt: skip
-        head = ("layer", "kind", "output", "parameters")
-        width = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
-        text = [
-            f"{a:<{width[0]}}  {b:<{width[1]}}  {c:>{width[2]}}  {d:>{width[3]}}"
-            for a, b, c, d in [head, *rows]
-        ]
-        rule = "-" * len(text[0])
-        return "\n".join([text[0], rule, *text[1:], rule, *self._totals()])
+        rows = self._cells()
+        a, b, c, d = (max(map(len, column)) for column in zip(*rows, strict=True))
+        head, *text = [f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}" for w, x, y, z in rows]
+        rule = "-" * len(head)
+        return "\n".join([head, rule, *text, rule, *self._totals()])
 
     def _repr_html_(self) -> str:
-        cells = [
-            f"<tr><td>{html.escape(line.name)}</td><td>{line.kind}</td>"
-            f"<td>{_shape(line.output)}</td><td>{line.parameters:,}</td></tr>"
+        def row(cells: tuple[str, ...], tag: str) -> str:
+            return f"<tr>{''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in cells)}</tr>"
+
+        head, *rows = self._cells()
+        body = "".join(row(cells, "td") for cells in rows)
+        table = f"<thead>{row(head, 'th')}</thead><tbody>{body}</tbody>"
+        foot = "<br>".join(map(html.escape, self._totals()))
+        return f'<table class="dataframe">{table}</table><p>{foot}</p>'
+
+    def _cells(self) -> list[tuple[str, str, str, str]]:
+        """The table as text: its head, then a row for each line."""
+        head = ("layer", "kind", "output", "parameters")
+        return [head] + [
+            (line.name, line.kind, " x ".join(map(str, line.output)), f"{line.parameters:,}")
             for line in self.lines
         ]
-        head = "<tr><th>layer</th><th>kind</th><th>output</th><th>parameters</th></tr>"
-        foot = "<br>".join(map(html.escape, self._totals()))
-        table = f"<thead>{head}</thead><tbody>{''.join(cells)}</tbody>"
-        return f'<table class="dataframe">{table}</table><p>{foot}</p>'
 
     def _totals(self) -> list[str]:
         return [
@@ -89,19 +91,15 @@ def summary(net: nn.Module, shape: tuple[int, int, int], *, depth: int = 0) -> S
     theirs as well, and so on; the counts of a part are those of its layers.
     """
     lines: list[Line] = []
+    names = {module: name for name, module in net.named_modules() if not list(module.children())}
 
-    def note(name: str):
-        def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-            parameters = sum(p.numel() for p in module.parameters()) + _statistics(module)
-            lines.append(
-                Line(name, type(module).__name__, tuple(output.shape[1:]), parameters,
-                     _multiply_adds(module, output))
-            )  # fmt: skip
+    def note(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        parameters = sum(p.numel() for p in module.parameters()) + _statistics(module)
+        kind, shape = type(module).__name__, tuple(output.shape[1:])
+        adds = _multiply_adds(module, output)
+        lines.append(Line(names[module], kind, shape, parameters, adds))
 
-        return hook
-
-    leaves = [(n, m) for n, m in net.named_modules() if not list(m.children())]
-    hooks = [module.register_forward_hook(note(name)) for name, module in leaves]
+    hooks = [module.register_forward_hook(note) for module in names]
     training = {module for module in net.modules() if module.training}
     parameter = next(net.parameters())
     try:
@@ -131,17 +129,11 @@ def _parts(lines: list[Line], net: nn.Module, depth: int) -> list[Line]:
 
 
 def _multiply_adds(module: nn.Module, output: torch.Tensor) -> int:
-    if isinstance(module, nn.Conv2d):
-        return output[0].numel() * module.weight[0].numel()  # weight[0] holds one group's channels
-    if isinstance(module, nn.Linear):
-        return module.weight.numel()
-    return 0
+    if not isinstance(module, (nn.Conv2d, nn.Linear)):
+        return 0
+    return output[0].numel() * module.weight[0].numel()  # weight[0] holds one group's channels
 
 
 def _statistics(module: nn.Module) -> int:
     named = module.named_buffers()
     return sum(b.numel() for name, b in named if name.endswith(("running_mean", "running_var")))
-
-
-def _shape(output: tuple[int, ...]) -> str:
-    return " x ".join(map(str, output))
