@@ -124,7 +124,7 @@ def _publish(sources: Sequence[Path], build: Path, root: Path, allow_stale: bool
 def _stale(records: Sequence[Record], build: Path) -> dict[str, str]:
     """Path of each stale record with its reason; known until a record or the training changes."""
     key, cache = keys.stale_key(record.path for record in records), build / "stale.json"
-    verdicts = _json(cache)
+    verdicts = files.read_json(cache)
     if verdicts.get("key") != key:
         from labkit.book.stale import stale_records  # needs torch, and seconds
 
@@ -147,13 +147,4 @@ def _note(note: Path, out: Path) -> dict[str, Any]:
         document.read_notebook(out)
     except InputError:
         return {}
-    return _json(note)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON object of our own making; empty when the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return files.read_json(note)
