@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.compare.evidence import difference_words, interval_words
 from labkit.compare.values import label
+from labkit.compare.words import difference_words, interval_words
 
 __all__ = [
     "Claim", "below", "higher", "lower", "monotone", "no_better", "overlap", "peak_at", "ranking",

@@ -7,19 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labkit.compare.claims import Claim
-from labkit.compare.evidence import (
-    budget_caveat,
-    chance_words,
-    comparison,
-    data_caveat,
-    difference_words,
-    interval_words,
-    listing,
-    mean_words,
-    points,
-    seed_words,
-    time_caveat,
-)
 from labkit.compare.values import (
     EXACT,
     RATES,
@@ -35,6 +22,19 @@ from labkit.compare.values import (
     synthetic,
     t_quantile,
     welch,
+)
+from labkit.compare.words import (
+    budget_caveat,
+    chance_words,
+    comparison,
+    data_caveat,
+    difference_words,
+    interval_words,
+    listing,
+    mean_words,
+    points,
+    seed_words,
+    time_caveat,
 )
 
 __all__ = ["MARGIN", "RISE", "SPREAD", "Verdict", "judge"]
