@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from typing import Any
 
 import pandas as pd
@@ -159,9 +160,14 @@ class Session:
         return compare.table(titles, self._run_records(), self.recorded("full"), published)
 
     def claims(self) -> pd.DataFrame:
-        """Each claim of the report, judged by this notebook's runs."""
-        ours = self._run_records()
-        return compare.verdicts(self.report.claims, ours, self.report.shares(ours))
+        """Each claim of the report, judged by this notebook's runs and the recorded ones."""
+        every = records.recorded()
+        report = [record for record in every if record["report"] == self.report.name]
+        known = {(record["row"], record["digest"]) for record in report}
+        ours = itertools.chain(*self._run_records().values())
+        new = [record for record in ours if (record["row"], record["digest"]) not in known]
+        noise = compare.Noise([*every, *new])
+        return compare.verdicts(self.report.claims, records.by_row([*report, *new]), noise)
 
     def recorded(self, preset: str) -> dict[str, list[Record]]:
         """The committed records of this report at a preset, by row."""

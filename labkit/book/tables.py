@@ -40,11 +40,12 @@ def results(every: Iterable[Record], stale: Mapping[str, str], pages: Collection
         pages: the notebooks that are pages of this book; they are linked to.
     """
     every, parts = list(every), []
+    noise = compare.Noise(record for record in every if str(record.path) not in stale)
     for report in REPORTS.values():
         parts += [f"## Report {report.id}: {report.title}"]
         if report.notebook in pages:
             parts += [f"Its page is [{report.notebook}](../notebooks/{report.notebook}.ipynb)."]
-        parts += _report(report, [r for r in every if r["report"] == report.name], stale)
+        parts += _report(report, [r for r in every if r["report"] == report.name], stale, noise)
     return "\n\n".join(parts)
 
 
@@ -157,7 +158,9 @@ def _repository(source: str) -> str:
     return f"[{address.removeprefix('https://github.com/')}]({address})"
 
 
-def _report(report: Report, found: list[Record], stale: Mapping[str, str]) -> list[str]:
+def _report(
+    report: Report, found: list[Record], stale: Mapping[str, str], noise: compare.Noise
+) -> list[str]:
     fresh = [r for r in found if str(r.path) not in stale]  # the others are in the list alone
     full = records.by_row(r for r in fresh if r["preset"] == "full")
     lesson = records.by_row(r for r in fresh if r["preset"] == "lesson")
@@ -167,11 +170,7 @@ def _report(report: Report, found: list[Record], stale: Mapping[str, str]) -> li
     table = table.drop(columns=compare.KEYS)
     table.loc[table["row"].duplicated(), ["row", "title"]] = ""  # said once, above
 
-    def verdict(claim: compare.Claim) -> pd.DataFrame:
-        used = full if set(claim.rows) <= set(full) else lesson
-        return compare.verdicts([claim], used, report.shares(used))
-
-    verdicts = pd.concat(map(verdict, report.claims))
+    verdicts = compare.verdicts(report.claims, records.by_row(fresh), noise)
     return [
         markdown(list(table.columns), table.itertuples(index=False)),
         f"### Claims of report {report.id}",

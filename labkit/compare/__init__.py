@@ -2,8 +2,13 @@
 
 from labkit.compare.budget import at_budget, elapsed
 from labkit.compare.claims import (
+    REPRODUCED,
     Claim,
+    Needs,
+    at_least,
+    at_most,
     below,
+    equal,
     higher,
     lower,
     monotone,
@@ -14,7 +19,8 @@ from labkit.compare.claims import (
     ratio,
     within,
 )
-from labkit.compare.judges import SPREAD, Verdict, judge
+from labkit.compare.judges import Verdict, judge
+from labkit.compare.noise import Noise, t_quantile
 from labkit.compare.published import published, published_number
 from labkit.compare.tables import KEYS, table, verdicts
 from labkit.compare.values import (
@@ -27,13 +33,12 @@ from labkit.compare.values import (
     mean_and_spread,
     measure,
     measured,
-    t_quantile,
 )
 
 __all__ = [
-    "KEYS", "SPREAD", "Agreement", "Claim", "Value", "Verdict", "agreement", "answers",
-    "at_budget", "below", "describe", "elapsed", "higher", "judge", "label", "lower",
-    "mean_and_spread", "measure", "measured", "monotone", "no_better", "overlap", "peak_at",
-    "published", "published_number", "ranking", "ratio", "t_quantile", "table", "verdicts",
-    "within",
+    "KEYS", "REPRODUCED", "Agreement", "Claim", "Needs", "Noise", "Value", "Verdict", "agreement",
+    "answers", "at_budget", "at_least", "at_most", "below", "describe", "elapsed", "equal",
+    "higher", "judge", "label", "lower", "mean_and_spread", "measure", "measured", "monotone",
+    "no_better", "overlap", "peak_at", "published", "published_number", "ranking", "ratio",
+    "t_quantile", "table", "verdicts", "within",
 ]  # fmt: skip

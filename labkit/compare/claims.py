@@ -9,13 +9,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.compare.values import label
+from labkit.compare.values import EXACT, describe, label
 from labkit.compare.words import difference_words, interval_words
 
 __all__ = [
-    "Claim", "below", "higher", "lower", "monotone", "no_better", "overlap", "peak_at", "ranking",
-    "ratio", "within",
+    "REPRODUCED", "Claim", "Needs", "at_least", "at_most", "below", "equal", "higher", "lower",
+    "monotone", "no_better", "overlap", "peak_at", "ranking", "ratio", "within",
 ]  # fmt: skip
+
+REPRODUCED = 0.03  # how far two runs of one row may lie apart by chance: a printed score is met
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What records must be to decide a claim; without it the claim is untested.
+
+    Attributes:
+        budget: a preset, or "any" where it does not matter how long a row was trained.
+        data: "complete"; "part" where a part of the published set can answer, and says so; "any"
+            where the images do not matter, as for counts.
+        device: "cpu", "cuda", or "any"; of times, which also need a machine to themselves.
+    """
+
+    budget: str = "full"
+    data: str = "part"
+    device: str = "any"
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,7 @@ class Claim:
     rows: tuple[str, ...]
     metric: str = "test_top1"
     numbers: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    needs: Needs = Needs()
 
 
 def higher(
@@ -65,6 +84,15 @@ def no_better(
     return _claim("no_better", (a, b), metric, text, {"tolerance": tolerance}, named)
 
 
+def equal(
+    a: str, b: str, *, metric: str = "test_top1", tolerance: float = 100 * REPRODUCED, **named: str
+) -> Claim:
+    """a and b are no further apart than `tolerance` (points for accuracies), either way."""
+    room = difference_words(metric, tolerance)
+    text = f"{a} and {b} have the same {label(metric)}, give or take {room}"
+    return _claim("equal", (a, b), metric, text, {"tolerance": tolerance}, named)
+
+
 def ratio(
     a: str,
     b: str,
@@ -73,15 +101,26 @@ def ratio(
     at_least: float | None = None,
     at_most: float | None = None,
     printed: float | None = None,
+    device: str = "any",
     **named: str,
 ) -> Claim:
-    """The metric of a, divided by that of b, lies within the limits; `printed` is the report's."""
+    """The metric of a, divided by that of b, lies within the limits.
+
+    Args:
+        printed: the report's ratio, which must lie within both limits.
+        device: where times must have been taken: "cpu", "cuda" or "any".
+
+    Raises:
+        ValueError: a printed ratio without both limits, or outside them.
+    """
+    if printed is not None and not (at_least or 1e9) <= printed <= (at_most or 0):
+        raise ValueError(f"a printed ratio of {printed:g} needs a limit on either side of it")
     limits = [f"at least {at_least:g}"] if at_least is not None else []
     limits += [f"at most {at_most:g}"] if at_most is not None else []
     source = "" if printed is None else f" (report: {printed:g})"
     text = f"{a} takes {' and '.join(limits)} times the {label(metric)} of {b}{source}"
     numbers = {"at_least": at_least, "at_most": at_most, "printed": printed}
-    return _claim("ratio", (a, b), metric, text, numbers, named)
+    return _claim("ratio", (a, b), metric, text, numbers, named, device=device)
 
 
 def ranking(rows: Iterable[str], *, metric: str = "test_top1", **named: str) -> Claim:
@@ -125,7 +164,22 @@ def within(
 ) -> Claim:
     """The metric of a row is `value`, give or take `tolerance` (both in the metric's unit)."""
     text = f"{row} reaches a {label(metric)} of {interval_words(metric, value, tolerance)}"
-    return _claim("within", (row,), metric, text, {"value": value, "tolerance": tolerance}, named)
+    numbers = {"at_least": value - tolerance, "at_most": value + tolerance}
+    return _claim("level", (row,), metric, text, numbers, named, data="complete")
+
+
+def at_least(row: str, limit: float, *, metric: str = "test_top1", **named: str) -> Claim:
+    """The metric of a row is `limit` or more (in the metric's unit)."""
+    text = f"{row} reaches a {label(metric)} of at least {describe(metric, limit)}"
+    numbers = {"at_least": limit, "at_most": None}
+    return _claim("level", (row,), metric, text, numbers, named, data="complete")
+
+
+def at_most(row: str, limit: float, *, metric: str = "test_top1", **named: str) -> Claim:
+    """The metric of a row is `limit` or less (in the metric's unit)."""
+    text = f"{row} has a {label(metric)} of at most {describe(metric, limit)}"
+    numbers = {"at_least": None, "at_most": limit}
+    return _claim("level", (row,), metric, text, numbers, named, data="complete")
 
 
 def below(row: str, metric_a: str, metric_b: str, **named: str) -> Claim:
@@ -147,9 +201,12 @@ def _claim(
     text: str,
     numbers: Mapping[str, Any],
     named: Mapping[str, str],
+    **needs: str,
 ) -> Claim:
     """A claim under its own name and text, or under those that its report has `named`."""
     if others := sorted(set(named) - {"id", "text"}):
         raise TypeError(f"{kind}() takes id= and text= besides its numbers, not {others[0]!r}")
     name = named.get("id") or f"{kind}: {' '.join(rows)} ({metric})"
-    return Claim(name, named.get("text") or text, kind, rows, metric, numbers)
+    if metric in EXACT:  # counted, however short the run and whatever its images
+        needs = {"budget": "any", "data": "any"}
+    return Claim(name, named.get("text") or text, kind, rows, metric, numbers, Needs(**needs))

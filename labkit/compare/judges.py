@@ -1,14 +1,15 @@
-"""How a set of records decides a claim."""
+"""How a set of records decides a claim: holds, fails, undecided or untested."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from labkit.compare.claims import Claim
+from labkit.compare.claims import Claim, Needs
+from labkit.compare.noise import MACHINE, MARGIN, Gap, Noise, difference, level
 from labkit.compare.values import (
-    EXACT,
     RATES,
     Rows,
     agreement,
@@ -19,17 +20,13 @@ from labkit.compare.values import (
     measure,
     measured,
     same_images,
-    synthetic,
-    t_quantile,
-    welch,
 )
 from labkit.compare.words import (
-    budget_caveat,
+    brackets,
     chance_words,
     comparison,
-    data_caveat,
     difference_words,
-    interval_words,
+    limit_words,
     listing,
     mean_words,
     points,
@@ -37,163 +34,176 @@ from labkit.compare.words import (
     time_caveat,
 )
 
-__all__ = ["MARGIN", "RISE", "SPREAD", "Verdict", "judge"]
+__all__ = ["FAILS", "HOLDS", "UNDECIDED", "UNTESTED", "Verdict", "judge"]
 
-SPREAD = 0.015  # of one run's accuracy: the reports' own single-seed noise
-MARGIN = 0.10  # of one run's time, loss or speed, as a share of the value
-RISE = 0.10  # of one run's `loss_rise`: a difference of two losses that each move with the seed
-HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "fails", "undecided", "not run"
+HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "fails", "undecided", "untested"
+PART = "on a part of the data"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """holds, fails, undecided or not run, and the sentence that says why."""
+    """holds, fails, undecided or untested, and the sentences that say why."""
 
     verdict: str
     evidence: str
-    synthetic: bool = False
+    part: bool = False  # the images are a part of the published set
 
     def __str__(self) -> str:
-        return f"{self.verdict} (synthetic data)" if self.synthetic else self.verdict
+        decided = self.part and self.verdict != UNTESTED
+        return f"{self.verdict} ({PART})" if decided else self.verdict
 
 
-def judge(claim: Claim, records: Rows, *, shares: Mapping[str, float] = {}) -> Verdict:
+def judge(claim: Claim, records: Rows, noise: Noise | None = None) -> Verdict:
     """Decide a claim by the records of its rows.
 
-    With two seeds or more on both sides the 95 % confidence interval of the difference (Welch)
-    decides; with one, only a gap beyond SPREAD (losses and times: 10 %) does. Where one side has
-    seeds, it must also be beyond what one more of them would differ by. Of a ratio, 10 % are
-    chance however many seeds there are. A value that a claim gives with a tolerance is met by any
-    mean within it.
+    A difference decides where its 95 % interval lies on one side of what the claim asks for (see
+    `labkit.compare.noise`); an equality, where the interval lies within the tolerance. Of times,
+    MARGIN is chance. Records that are not what the claim needs do not decide it: it is untested,
+    and the evidence says what was seen.
 
     Args:
-        records: the records of each row.
-        shares: which part of its own budget each row has had. At a shorter preset, rows decide
-            nothing about each other that have had neither equal budgets nor equal parts of their
-            own.
+        records: the records of each row, of any preset; synthetic ones tell counts alone.
+        noise: of all records there are, which tell more of chance than the claim's own.
     """
-    missing = [row for row in claim.rows if not _decidable(claim, records, row)]
-    if missing:
-        return Verdict(NOT_RUN, f"There is no {label(claim.metric)} of {listing(missing)} here.")
-    verdict, evidence = JUDGES[claim.kind](claim, records)
-    used = [record for row in claim.rows for record in records[row]]
-    data, fake = data_caveat(used), synthetic(used)
-    budgets = "" if fake or _any_budget(claim) else budget_caveat(claim.rows, records, shares)
-    times = "" if fake else time_caveat(claim.metric, used)
-    # other data or another budget can neither meet nor miss a printed accuracy
-    if budgets or (data and claim.kind == "within" and claim.metric not in EXACT):
-        verdict = UNDECIDED
-    return Verdict(verdict, " ".join(filter(None, (evidence, data, budgets, times))), fake)
+    usable = {row: _usable(claim, records.get(row) or ()) for row in claim.rows}
+    if missing := [row for row in claim.rows if not usable[row]]:
+        return Verdict(UNTESTED, f"There is no {label(claim.metric)} of {listing(missing)} yet.")
+    preset = _common_preset(claim.needs, usable)
+    if not preset:
+        return Verdict(UNTESTED, f"No one budget has records of {listing(claim.rows)}.")
+    chosen = usable if preset == "any" else _of_preset(usable, preset)
+    used = list(itertools.chain(*chosen.values()))
+    noise = noise or Noise(itertools.chain(*records.values()))
+    verdict, evidence = JUDGES[claim.kind](claim, chosen, noise)
+    lacks = _lacks(claim, preset, used)
+    part = claim.needs.data == "part" and not all(r["data"]["complete"] for r in used)
+    if lacks:
+        return Verdict(UNTESTED, f"{evidence} {' '.join(lacks)}", part)
+    return Verdict(verdict, f"{evidence}{' On a part of the published data.' * part}", part)
 
 
-def _decidable(claim: Claim, records: Rows, row: str) -> bool:
-    """Whether some record of the row has every metric that the claim is about."""
+def _usable(claim: Claim, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The records that have every metric of the claim: of real images, but where it counts."""
     metrics = {claim.metric, claim.numbers.get("than", claim.metric)}
-    return any(
-        all(measure(record, metric) is not None for metric in metrics)
-        for record in records.get(row) or []
-    )
+    if claim.needs.data != "any":
+        records = [record for record in records if not record["data"]["synthetic"]]
+    return [r for r in records if all(measure(r, metric) is not None for metric in metrics)]
 
 
-def _any_budget(claim: Claim) -> bool:
-    """Whether a claim can be decided however long each of its rows has trained."""
-    return claim.kind == "overlap" or claim.metric in (*EXACT, *RATES)
+def _common_preset(needs: Needs, usable: Rows) -> str:
+    """The preset that every row has records of, the needed one first; "any" if it is all one."""
+    if needs.budget == "any":
+        return "any"
+    shared = set.intersection(*({r["preset"] for r in records} for records in usable.values()))
+    return needs.budget if needs.budget in shared else min(shared, default="")
 
 
-def _judge_higher(claim: Claim, records: Rows) -> tuple[str, str]:
+def _of_preset(usable: Rows, preset: str) -> dict[str, list[Mapping[str, Any]]]:
+    return {row: [r for r in records if r["preset"] == preset] for row, records in usable.items()}
+
+
+def _lacks(claim: Claim, preset: str, used: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What these records lack of what the claim needs, a sentence each."""
+    needs, lacks = claim.needs, []
+    if preset not in ("any", needs.budget):
+        where = "in class" if preset == "lesson" else f"at preset {preset}"
+        lacks += [f"Seen {where}, not at the report's own budget."]
+    if needs.data == "complete" and not all(record["data"]["complete"] for record in used):
+        lacks += ["On a part of the published data; the printed number is of all of it."]
+    if needs.device not in ("any", *(record["device"]["type"] for record in used)):
+        lacks += [f"The claim is about a {'GPU' if needs.device == 'cuda' else 'CPU'}."]
+    if claim.metric in ("seconds", *RATES):
+        lacks += filter(None, [time_caveat(used)])
+    return lacks
+
+
+def _judge_higher(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
     a, b = claim.rows
     least, printed = claim.numbers.get("at_least", 0.0), claim.numbers.get("points")
-    gap, half = _difference(records, a, b, claim.metric)
-    evidence = comparison(claim.metric, records, a, b, gap, half)
+    gap = difference(records[a], records[b], claim.metric, noise)
+    evidence = comparison(claim.metric, records, a, b, gap)
     if least:
         evidence += f" The claim asks for {difference_words(claim.metric, least)}."
     if printed is not None:
         evidence += f" The report has {difference_words(claim.metric, printed)}."
-    return _decision(gap - _in_units(claim.metric, least), half), evidence
+    return _decision(gap, above=_in_units(claim.metric, least)), evidence
 
 
-def _judge_lower(claim: Claim, records: Rows) -> tuple[str, str]:
+def _judge_lower(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
     a, b = claim.rows
-    gap, half = _difference(records, a, b, claim.metric)
-    return _decision(-gap, half), comparison(claim.metric, records, a, b, gap, half)
+    gap = difference(records[a], records[b], claim.metric, noise)
+    return _decision(_reversed(gap)), comparison(claim.metric, records, a, b, gap)
 
 
-def _judge_no_better(claim: Claim, records: Rows) -> tuple[str, str]:
+def _judge_no_better(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
     a, b = claim.rows
-    gap, half = _difference(records, a, b, claim.metric)
+    gap = difference(records[a], records[b], claim.metric, noise)
     room = _in_units(claim.metric, claim.numbers["tolerance"])
-    verdict = UNDECIDED if gap - half <= room else FAILS
-    verdict = HOLDS if gap + half <= room else verdict
-    return verdict, comparison(claim.metric, records, a, b, gap, half)
+    verdict = _decision(_reversed(gap), above=-room, at_limit=HOLDS)
+    return verdict, comparison(claim.metric, records, a, b, gap)
 
 
-def _judge_ratio(claim: Claim, records: Rows) -> tuple[str, str]:
+def _judge_equal(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
+    a, b = claim.rows
+    gap = difference(records[a], records[b], claim.metric, noise)
+    room = _in_units(claim.metric, claim.numbers["tolerance"])
+    return _between(gap, -room, room), comparison(claim.metric, records, a, b, gap)
+
+
+def _judge_ratio(claim: Claim, records: Rows, _: Noise) -> tuple[str, str]:
     (a, b), metric = claim.rows, claim.metric
     first, second = (_mean(measured(records[row], metric)) for row in claim.rows)
     if not second:
         return UNDECIDED, f"The {label(metric)} of {b} is 0."
-    share = first / second
-    words = label(metric)
+    share, words = first / second, label(metric)
     evidence = (
         f"{words[0].upper()}{words[1:]} of {a}: {describe(metric, first)}; of {b}:"
         f" {describe(metric, second)}. That is {share:.3g} times as much."
     )
     if claim.numbers["printed"] is not None:
         evidence += f" The report has {claim.numbers['printed']:g}."
-    return _within_limits(claim, share), evidence
+    half = MARGIN * share if metric in MACHINE else 0.0
+    return _between(Gap(share, half, (1, 1)), *_limits(claim)), evidence
 
 
-def _within_limits(claim: Claim, share: float) -> str:
-    """Whether a ratio lies between the claim's limits; at a limit it does."""
-    least, most = claim.numbers["at_least"], claim.numbers["at_most"]
-    slack = 0.0 if claim.metric in EXACT else MARGIN * share
-    gaps = [share - least] if least is not None else []
-    gaps += [most - share] if most is not None else []
-    return _all([_decision(gap, slack, equal=HOLDS) for gap in gaps])
+def _judge_level(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
+    (row,), metric = claim.rows, claim.metric
+    gap = level(records[row], metric, noise)
+    chance = brackets(seed_words(gap.runs[0]), chance_words(metric, gap))
+    asked = limit_words(metric, *_limits(claim))
+    evidence = f"{row} {describe(metric, gap.size)}{chance}; the claim asks for {asked}."
+    return _between(gap, *_limits(claim)), evidence
 
 
-def _judge_ranking(claim: Claim, records: Rows) -> tuple[str, str]:
-    return _ordered(claim, records, itertools.pairwise(claim.rows))
-
-
-def _judge_monotone(claim: Claim, records: Rows) -> tuple[str, str]:
-    falling = claim.numbers["direction"] == "falling"
-    pairs = itertools.pairwise(claim.rows)
-    return _ordered(claim, records, (pair if falling else pair[::-1] for pair in pairs))
-
-
-def _judge_peak_at(claim: Claim, records: Rows) -> tuple[str, str]:
-    which = claim.numbers["which"]
-    return _ordered(claim, records, ((which, row) for row in claim.rows if row != which))
-
-
-def _judge_within(claim: Claim, records: Rows) -> tuple[str, str]:
-    (row,), value, tolerance = claim.rows, claim.numbers["value"], claim.numbers["tolerance"]
-    values = measured(records[row], claim.metric)
-    distance = abs(_mean(values) - value)
-    verdict = UNDECIDED if distance <= tolerance + _half_width(values, claim.metric) else FAILS
-    verdict = HOLDS if distance <= tolerance else verdict
-    wanted = interval_words(claim.metric, value, tolerance)
-    return verdict, f"{mean_words(claim.metric, records, row)}; the claim asks for {wanted}."
-
-
-def _judge_below(claim: Claim, records: Rows) -> tuple[str, str]:
+def _judge_below(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
     (row,), small, large = claim.rows, claim.metric, claim.numbers["than"]
-    pairs = [(measure(record, small), measure(record, large)) for record in records[row]]
-    pairs = [pair for pair in pairs if None not in pair]
-    gaps = [second - first for first, second in pairs]
-    gap, half = _mean(gaps), _half_width(gaps, small, of=list(itertools.chain(*pairs)))
-    first, second = map(_mean, zip(*pairs, strict=True))
-    size = difference_words(small, points(small, abs(gap)))
+    gap = level(records[row], large, noise, than=small)
+    first, second = (_mean(measured(records[row], metric)) for metric in (small, large))
+    size = difference_words(small, points(small, abs(gap.size)))
     evidence = (
         f"{row}: {label(small)} {describe(small, first)}, {label(large)} {describe(large, second)}"
-        f"{seed_words(len(gaps))}, {size} {'below' if gap > 0 else 'above'}"
-        f"{chance_words(small, gap, half, [len(gaps)])}."
+        f"{brackets(seed_words(gap.runs[0]))}, {size} {'below' if gap.size > 0 else 'above'}"
+        f"{brackets(chance_words(small, gap))}."
     )
-    return _decision(gap, half), evidence
+    return _decision(gap), evidence
 
 
-def _judge_overlap(claim: Claim, records: Rows) -> tuple[str, str]:
+def _judge_ranking(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
+    return _ordered(claim, records, noise, itertools.pairwise(claim.rows))
+
+
+def _judge_monotone(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
+    falling = claim.numbers["direction"] == "falling"
+    pairs = itertools.pairwise(claim.rows)
+    return _ordered(claim, records, noise, (pair if falling else pair[::-1] for pair in pairs))
+
+
+def _judge_peak_at(claim: Claim, records: Rows, noise: Noise) -> tuple[str, str]:
+    which = claim.numbers["which"]
+    return _ordered(claim, records, noise, ((which, row) for row in claim.rows if row != which))
+
+
+def _judge_overlap(claim: Claim, records: Rows, _: Noise) -> tuple[str, str]:
     a, b = claim.rows
     pairs = [(x, y) for x, y in zip(records[a], records[b], strict=False) if same_images(x, y)]
     if not pairs:
@@ -210,27 +220,31 @@ def _judge_overlap(claim: Claim, records: Rows) -> tuple[str, str]:
         f" models of their accuracies would be on {expected:.1f} % ({errors:.1f} standard errors"
         " apart)."
     )
-    return _decision(errors, 1.96), evidence
+    return _decision(Gap(errors, 1.96, (1, 1))), evidence
 
 
-JUDGES: dict[str, Callable[[Claim, Rows], tuple[str, str]]] = {
+JUDGES: dict[str, Callable[[Claim, Rows, Noise], tuple[str, str]]] = {
     "higher": _judge_higher,
     "lower": _judge_lower,
     "no_better": _judge_no_better,
+    "equal": _judge_equal,
     "ratio": _judge_ratio,
+    "level": _judge_level,
+    "below": _judge_below,
     "ranking": _judge_ranking,
     "monotone": _judge_monotone,
     "peak_at": _judge_peak_at,
-    "within": _judge_within,
-    "below": _judge_below,
     "overlap": _judge_overlap,
 }
 
 
-def _ordered(claim: Claim, records: Rows, pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
+def _ordered(
+    claim: Claim, records: Rows, noise: Noise, pairs: Iterable[tuple[str, str]]
+) -> tuple[str, str]:
     """Every (a, b) of the pairs must have a above b."""
     decisions = {
-        f"{a} above {b}": _decision(*_difference(records, a, b, claim.metric)) for a, b in pairs
+        f"{a} above {b}": _decision(difference(records[a], records[b], claim.metric, noise))
+        for a, b in pairs
     }
     evidence = ", ".join(mean_words(claim.metric, records, row) for row in claim.rows) + "."
     for verdict, words in ((FAILS, "Against the claim: not"), (UNDECIDED, "Too close to tell:")):
@@ -239,44 +253,28 @@ def _ordered(claim: Claim, records: Rows, pairs: Iterable[tuple[str, str]]) -> t
     return _all(decisions.values()), evidence
 
 
-def _difference(records: Rows, a: str, b: str, metric: str) -> tuple[float, float]:
-    """Mean of a minus mean of b, and how much of it may be chance."""
-    first, second = measured(records[a], metric), measured(records[b], metric)
-    if len(first) > 1 and len(second) > 1:
-        return welch(first, second)
-    noise = _noise(metric, [*first, *second])
-    return _mean(first) - _mean(second), max(noise, _one_more(max(first, second, key=len)))
-
-
-def _one_more(values: Sequence[float]) -> float:
-    """How far one more run may lie from the mean of these: half of its 95 % prediction interval."""
-    n = len(values)
-    return t_quantile(n - 1) * mean_and_spread(values)[1] * (1 + 1 / n) ** 0.5 if n > 1 else 0.0
-
-
-def _half_width(values: Sequence[float], metric: str, of: Sequence[float] = ()) -> float:
-    """Half of the 95 % interval of a mean; for one run, the noise of what it was made `of`."""
-    if len(values) < 2:
-        return _noise(metric, of or values)
-    return t_quantile(len(values) - 1) * mean_and_spread(values)[1] / len(values) ** 0.5
-
-
-def _noise(metric: str, values: Sequence[float]) -> float:
-    """What a single run of the metric may be off by."""
-    if metric in EXACT:
-        return 0.0
-    if metric == "loss_rise":
-        return RISE
-    return SPREAD if fraction(metric) else MARGIN * max(map(abs, values))
-
-
-def _decision(gap: float, half: float, *, equal: str = UNDECIDED) -> str:
-    """Is the gap above 0 by more than chance, below 0, or neither?"""
-    if gap == half == 0:
-        return equal
-    if gap > half:
+def _decision(gap: Gap, *, above: float = 0.0, at_limit: str = UNDECIDED) -> str:
+    """Is the gap above a limit by more than chance, below it, or neither?"""
+    if gap.half == 0 and gap.size == above:  # counted, not measured
+        return at_limit
+    if gap.beyond(above):
         return HOLDS
-    return FAILS if gap < -half else UNDECIDED
+    return FAILS if gap.short_of(above) else UNDECIDED
+
+
+def _between(gap: Gap, least: float | None, most: float | None) -> str:
+    """Does a value lie between limits by more than chance? At a limit, what was counted does."""
+    over = [_decision(gap, above=least, at_limit=HOLDS)] if least is not None else []
+    under = [_decision(_reversed(gap), above=-most, at_limit=HOLDS)] if most is not None else []
+    return _all([*over, *under])
+
+
+def _reversed(gap: Gap) -> Gap:
+    return Gap(-gap.size, gap.half, gap.runs, gap.same_images)
+
+
+def _limits(claim: Claim) -> tuple[float | None, float | None]:
+    return claim.numbers["at_least"], claim.numbers["at_most"]
 
 
 def _all(decisions: Collection[str]) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from labkit.compare.claims import Claim
 from labkit.compare.judges import judge
+from labkit.compare.noise import Noise
 from labkit.compare.values import (
     EXACT,
     READERS,
@@ -42,11 +43,9 @@ class Table(pd.DataFrame):
             return shown._repr_html_()
 
 
-def verdicts(
-    claims: Iterable[Claim], records: Rows, shares: Mapping[str, float] = {}
-) -> pd.DataFrame:
+def verdicts(claims: Iterable[Claim], records: Rows, noise: Noise | None = None) -> pd.DataFrame:
     """One line a claim: claim, verdict, evidence; the index is the claim's id."""
-    verdicts = [(claim, judge(claim, records, shares=shares)) for claim in claims]
+    verdicts = [(claim, judge(claim, records, noise)) for claim in claims]
     lines = [(claim.text, str(verdict), verdict.evidence) for claim, verdict in verdicts]
     index = pd.Index([claim.id for claim, _ in verdicts], name="id")
     return Table(lines, index=index, columns=["claim", "verdict", "evidence"])

@@ -15,7 +15,7 @@ from labkit.records import decode
 __all__ = [
     "EXACT", "LABELS", "RATES", "READERS", "SYNTHETIC", "Agreement", "Rows", "Value", "agreement",
     "answers", "describe", "fraction", "label", "mean_and_spread", "measure", "measured",
-    "same_images", "synthetic", "t_quantile", "welch",
+    "same_images", "synthetic",
 ]  # fmt: skip
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # the records of each row, by its id
@@ -176,31 +176,6 @@ def agreement(a: Mapping[str, Any], b: Mapping[str, Any]) -> Agreement:
 def same_images(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether two records were scored on the same test images, as far as their labels tell."""
     return np.array_equal(decode(a["labels"]), decode(b["labels"]))
-
-
-def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Mean of a minus mean of b, and the half width of its 95 % confidence interval.
-
-    Welch (1947), Biometrika 34; needs two values on each side.
-    """
-    (mean_a, sd_a), (mean_b, sd_b) = mean_and_spread(a), mean_and_spread(b)
-    u, v = sd_a**2 / len(a), sd_b**2 / len(b)
-    if u + v == 0:
-        return mean_a - mean_b, 0.0
-    freedom = (u + v) ** 2 / (u**2 / (len(a) - 1) + v**2 / (len(b) - 1))
-    return mean_a - mean_b, t_quantile(freedom) * math.sqrt(u + v)
-
-
-def t_quantile(freedom: float, level: float = 0.95) -> float:
-    """The t for which a Student variable lies within -t and t with probability `level`.
-
-    With t = sqrt(freedom) * tan(angle), the density is a power of the cosine; it is summed on a
-    grid and inverted, to four digits.
-    """
-    angle = np.linspace(0.0, math.pi / 2, 200_001)
-    middle = (angle[1:] + angle[:-1]) / 2
-    share = np.concatenate([[0.0], np.cumsum(np.cos(middle) ** (freedom - 1))])
-    return float(math.sqrt(freedom) * np.tan(np.interp(level, share / share[-1], angle)))
 
 
 def describe(metric: str, value: float) -> str:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labkit.compare.values import (
-    RATES,
-    Rows,
-    describe,
-    fraction,
-    mean_and_spread,
-    measured,
-    synthetic,
-)
+from labkit.compare.noise import Gap, mcnemar
+from labkit.compare.values import Rows, describe, fraction, mean_and_spread, measured
 
 __all__ = [
-    "budget_caveat", "chance_words", "comparison", "data_caveat", "difference_words",
-    "interval_words", "listing", "mean_words", "points", "seed_words", "time_caveat",
+    "brackets", "chance_words", "comparison", "difference_words", "interval_words", "limit_words",
+    "listing", "mean_words", "pair_words", "points", "seed_words", "time_caveat",
 ]  # fmt: skip
-
-UNEVEN = 2.0  # budgets that differ by a larger factor are not comparable
 
 
 def points(metric: str, size: float) -> float:
@@ -31,6 +23,17 @@ def points(metric: str, size: float) -> float:
 def difference_words(metric: str, size: float) -> str:
     """A difference in words, such as "22.9 points"; accuracies are in points already."""
     return f"{size:.3g} points" if fraction(metric) else describe(metric, size)
+
+
+def limit_words(metric: str, least: float | None, most: float | None) -> str:
+    """What lies between two limits, either of which may be absent."""
+    if least is not None and most is not None:
+        return f"{describe(metric, least)} to {describe(metric, most)}"
+    return (
+        f"at most {describe(metric, most)}"
+        if least is None
+        else f"{describe(metric, least)} or more"
+    )
 
 
 def interval_words(metric: str, value: float, tolerance: float) -> str:
@@ -45,69 +48,62 @@ def listing(names: Sequence[str]) -> str:
 
 def seed_words(n: int) -> str:
     """How many seeds a mean is of; empty for a single run."""
-    return f" (mean of {n} seeds)" if n > 1 else ""
+    return f"mean of {n} seeds" if n > 1 else ""
 
 
 def mean_words(metric: str, records: Rows, row: str) -> str:
     """A row and its mean, such as "002-M2 61.0 % (mean of 3 seeds)"."""
     values = measured(records[row], metric)
-    return f"{row} {describe(metric, mean_and_spread(values)[0])}{seed_words(len(values))}"
-
-
-def comparison(metric: str, records: Rows, a: str, b: str, gap: float, half: float) -> str:
-    """Two rows, how far a is from b, and how much of that may be chance: a sentence."""
-    seeds = [len(measured(records[row], metric)) for row in (a, b)]
-    size = difference_words(metric, points(metric, abs(gap)))
-    side = "higher" if gap > 0 else "lower" if gap < 0 else "apart"
     return (
-        f"{mean_words(metric, records, a)} against {mean_words(metric, records, b)}:"
-        f" {size} {side}{chance_words(metric, gap, half, seeds)}."
+        f"{row} {describe(metric, mean_and_spread(values)[0])}{brackets(seed_words(len(values)))}"
     )
 
 
-def chance_words(metric: str, gap: float, half: float, seeds: Sequence[int]) -> str:
-    """How far chance reaches around a gap between means of so many seeds."""
-    if min(seeds) > 1:
-        low, high = points(metric, abs(gap) - half), points(metric, abs(gap) + half)
-        return f" (95 % interval {low:.3g} to {high:.3g})"
-    if half == 0:
+def comparison(metric: str, records: Rows, a: str, b: str, gap: Gap) -> str:
+    """Two rows, how far a is from b, and how much of that may be chance: a sentence or two."""
+    size = difference_words(metric, points(metric, abs(gap.size)))
+    side = "higher" if gap.size > 0 else "lower" if gap.size < 0 else "apart"
+    pair = ""
+    if gap.same_images and max(gap.runs) == 1:
+        pair = pair_words(records[a][0], records[b][0])
+    return (
+        f"{mean_words(metric, records, a)} against {mean_words(metric, records, b)}:"
+        f" {size} {side}{brackets(chance_words(metric, gap))}.{pair}"
+    )
+
+
+def pair_words(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """How two runs differ image by image: what McNemar's test says of the pair, not of the rows."""
+    only_a, only_b, chance = mcnemar(a, b)
+    odds = "p < 0.001" if chance < 0.001 else f"p = {chance:.2g}"
+    return (
+        f" Of the same {a['test']['images']:,} images {only_a:,} are right in {a['row']} alone and"
+        f" {only_b:,} in {b['row']} alone (McNemar, of these two runs: {odds})."
+    )
+
+
+def chance_words(metric: str, gap: Gap) -> str:
+    """How far chance reaches around a mean, or a difference of two; empty where it has no part."""
+    if gap.half == 0:
         return ""
-    runs = "one run a side" if max(seeds) == 1 else "one run on one side"
-    return f" ({runs}; chance may explain {difference_words(metric, points(metric, half))})"
+    if math.isinf(gap.half):
+        return "no row has been run twice at this budget, so what chance does is unknown"
+    low, high = (points(metric, abs(gap.size) + side * gap.half) for side in (-1, 1))
+    runs = {1: "; one run", 2: "; two runs"}.get(min(gap.runs), "")
+    sides = "" if not runs or len(gap.runs) == 1 else " on one side"
+    if runs and len(set(gap.runs)) == 1 and len(gap.runs) == 2:
+        sides = " a side"
+    return f"95 % interval {low:.3g} to {high:.3g}{runs}{sides}"
 
 
-def data_caveat(records: Sequence[Mapping[str, Any]]) -> str:
-    """That the records are not of the report's own data and budget; empty where they are."""
-    if synthetic(records):
-        return "On synthetic data, says nothing about the report."
-    presets = sorted({record["preset"] for record in records} - {"full"})
-    if presets:
-        return f"At preset {listing(presets)}, not at the report's own budget."
-    if not all(record["data"]["complete"] for record in records):
-        return "On a subset of the published data."
-    return ""
+def brackets(*parts: str) -> str:
+    """The parts that are not empty, in one pair of brackets after a space."""
+    parts = tuple(filter(None, parts))
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
-def budget_caveat(rows: Iterable[str], records: Rows, shares: Mapping[str, float]) -> str:
-    """That a short preset has not given the rows comparable budgets; empty where it has."""
-    first = {row: records[row][0] for row in rows if row in shares}
-    if all(record["preset"] == "full" for record in first.values()):
-        return ""
-    images = {row: sum(e["images"] for e in record["rows"]) for row, record in first.items()}
-    parts = {row: shares[row] for row in first}
-    if any(max(each.values()) <= UNEVEN * min(each.values()) for each in (images, parts)):
-        return ""
-    budgets = [
-        f"{row} {seen:,} images, {100 * parts[row]:.2g} % of its own"
-        for row, seen in images.items()
-    ]
-    return f"The rows have not had comparable budgets: {listing(budgets)}."
-
-
-def time_caveat(metric: str, records: Sequence[Mapping[str, Any]]) -> str:
+def time_caveat(records: Sequence[Mapping[str, Any]]) -> str:
     """That times are not of one machine that had nothing else to do; empty where they are."""
-    if metric not in ("seconds", *RATES):
-        return ""
     first, *others = [record["device"] for record in records]
     alone = "together" not in first and all(device == first for device in others)
     return "" if alone else "Not all were timed alone and on one machine."

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.compare import Claim
-from labkit.compare.values import Rows
 from labkit.recipe import Recipe
 
 __all__ = ["PRESETS", "Report", "Row"]
@@ -57,17 +56,6 @@ class Report:
         """The rows that a notebook runs at a preset: all that it has, but a lesson's long ones."""
         lesson = preset == "lesson"
         return [row for row in self.rows if row.at(preset) and not (lesson and row.long)]
-
-    def shares(self, records: Rows) -> dict[str, float]:
-        """Which part of its own budget each row has had on real data, by its first record."""
-        full = {row.id: row.full for row in self.rows}
-        first = {row: some[0] for row, some in records.items() if some}
-        return {
-            row: sum(epoch["images"] for epoch in record["rows"])
-            / full[row].images_shown(record["data"]["published_train"])
-            for row, record in first.items()
-            if not record["data"]["synthetic"]
-        }
 
     @property
     def dataset(self) -> str:

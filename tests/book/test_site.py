@@ -443,10 +443,10 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
     text = tables.results(found, {})
     (full,) = [line for line in text.splitlines() if line.startswith("| 002-M2 has a higher")]
     assert "61.0 % against 002-M1 38.0 %" in full
-    assert "At preset" not in full
+    assert "Seen in class" not in full
     (lesson,) = [line for line in text.splitlines() if "even at a quarter" in line]
     assert "40.0 % against 002-M1 30.0 %" in lesson
-    assert "At preset lesson" in lesson
+    assert "Seen in class" in lesson
     assert "| 002-M1 | full | 0 | 38.00 % | 40,000 | 6 | a CPU | 2 |" in text
     stale = Record(dict(found[0]), Path("x.json"))  # is in the list, marked, and nowhere else
     text = tables.results([stale, *found[1:]], {"x.json": "its fingerprint differs"})

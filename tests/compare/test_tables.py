@@ -118,6 +118,6 @@ def test_verdicts_are_a_table():
     found = compare.verdicts(claims, {A: seeds(A, 0.38), B: seeds(B, 0.61)})
     assert list(found.columns) == ["claim", "verdict", "evidence"]
     assert found.loc["mbn", "claim"] == "MBN wins"
-    assert list(found.verdict) == ["holds", "not run"]
+    assert list(found.verdict) == ["undecided", "untested"]
     with pytest.raises(TypeError, match="takes id= and text="):
         compare.higher(B, A, point=3)
