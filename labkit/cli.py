@@ -140,7 +140,10 @@ def parser() -> Parser:
     new.add_argument("--allow-stale", action="store_true", help="mark stale records, do not fail")
 
     new = command("check", check)
+    new.add_argument("targets", nargs="*", help="of --bands: reports (default: all)")
     new.add_argument("--readme", action="store_true", help="and write the README's table from them")
+    text = "train one more seed of each report's cheapest lesson, and hold it to the recorded ones"
+    new.add_argument("--bands", action="store_true", help=text)
 
     command("bench", run_bench, add_help=False)
 
@@ -304,9 +307,15 @@ def make_book(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Verify the committed records against today's code."""
+    """Verify the committed records against today's code, or today's training against them."""
     from labkit.book.stale import check_records
 
+    if arguments.bands:
+        from labkit.sweep.bands import check_bands
+
+        return check_bands(arguments.targets)
+    if arguments.targets:
+        raise InputError("check looks at every record; only --bands takes reports")
     code, records = check_records()
     if arguments.readme:
         from labkit.book.tables import update_readme

@@ -20,7 +20,7 @@ from labkit.compare.claims import (
     within,
 )
 from labkit.compare.judges import Verdict, judge
-from labkit.compare.noise import Noise, t_quantile
+from labkit.compare.noise import Noise, Pool, band, t_quantile
 from labkit.compare.published import published, published_number
 from labkit.compare.tables import KEYS, table, verdicts
 from labkit.compare.values import (
@@ -36,9 +36,9 @@ from labkit.compare.values import (
 )
 
 __all__ = [
-    "KEYS", "REPRODUCED", "Agreement", "Claim", "Needs", "Noise", "Value", "Verdict", "agreement",
-    "answers", "at_budget", "at_least", "at_most", "below", "describe", "elapsed", "equal",
-    "higher", "judge", "label", "lower", "mean_and_spread", "measure", "measured", "monotone",
-    "no_better", "overlap", "peak_at", "published", "published_number", "ranking", "ratio",
-    "t_quantile", "table", "verdicts", "within",
+    "KEYS", "REPRODUCED", "Agreement", "Claim", "Needs", "Noise", "Pool", "Value", "Verdict",
+    "agreement", "answers", "at_budget", "at_least", "at_most", "band", "below", "describe",
+    "elapsed", "equal", "higher", "judge", "label", "lower", "mean_and_spread", "measure",
+    "measured", "monotone", "no_better", "overlap", "peak_at", "published", "published_number",
+    "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
 ]  # fmt: skip

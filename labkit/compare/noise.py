@@ -25,8 +25,8 @@ import numpy as np
 from labkit.compare.values import EXACT, RATES, answers, fraction, mean_and_spread, measure
 
 __all__ = [
-    "MARGIN", "RESTLESS", "Gap", "Noise", "Pool", "difference", "half_width", "level", "mcnemar",
-    "t_quantile",
+    "MARGIN", "RESTLESS", "Gap", "Noise", "Pool", "band", "difference", "half_width", "level",
+    "mcnemar", "t_quantile",
 ]  # fmt: skip
 
 FEW = 3  # runs from which a row's own spread counts
@@ -162,6 +162,18 @@ def _seed_width(parts: Sequence[tuple[float, int]]) -> float:
     total = sum(variance for variance, _ in parts)
     uncertain = sum(variance**2 / freedom for variance, freedom in parts)
     return t_quantile(total**2 / uncertain) * math.sqrt(total) if uncertain else 0.0
+
+
+def band(values: Sequence[float], pool: Pool) -> tuple[float, float]:
+    """Between what one more run on the same images lies in 99 of 100 cases.
+
+    Args:
+        values: what earlier runs of the same recipe gave.
+        pool: the spread of one run, of rows that may include this one.
+    """
+    middle = mean_and_spread(values)[0]
+    half = t_quantile(pool.freedom, 0.99) * pool.deviation * math.sqrt(1 + 1 / len(values))
+    return middle - half, middle + half
 
 
 def mcnemar(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[int, int, float]:
