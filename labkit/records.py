@@ -226,4 +226,19 @@ def _trouble(values: Any) -> str:
     # as it was written: a field that a recipe gained since then does not change what was run
     if digest_of(values["recipe"]) != values["digest"]:
         return f"names digest {values['digest']}, which is not its recipe's"
+    return _contradiction(values)
+
+
+def _contradiction(values: Mapping[str, Any]) -> str:
+    """Where the test accuracy is not that of the predictions, as a predicate."""
+    try:
+        labels, predictions = decode(values["labels"]), decode(values["predictions"])
+        top1, images = float(values["test"]["top1"]), values["test"]["images"]
+    except (TypeError, ValueError, KeyError, zlib.error) as error:
+        return f"holds no test score with its predictions: {error!r}"
+    if not images == len(labels) == len(predictions):
+        return f"has {len(predictions):,} predictions for {images:,} test images"
+    right = int((labels == predictions).sum())
+    if abs(top1 * images - right) > 0.01:
+        return f"names a test accuracy of {top1:.4f}; its predictions have {right / images:.4f}"
     return ""

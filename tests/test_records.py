@@ -121,3 +121,26 @@ def test_a_record_outlives_a_field_that_recipes_gain_later():
     assert record.recipe == TINY
     with pytest.raises(RecordError, match="not its recipe's"):
         records.seal(record_values(recipe=older))
+
+
+@pytest.mark.faults(27)
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"top1": 0.75}, "its predictions have 0.5000"),
+        ({"images": 5}, "4 predictions for 5 test images"),
+        ({"top1": None}, "no test score with its predictions"),
+    ],
+)
+def test_a_score_that_its_predictions_do_not_have_is_refused(changes, reason):
+    # with a checksum that fits, as a tool would make it
+    test = record_values()["test"] | changes
+    with pytest.raises(RecordError, match=reason):
+        records.seal(record_values(test=test))
+
+
+@pytest.mark.faults(27)
+@pytest.mark.parametrize("text", ["", "?", "AAAA", None])
+def test_predictions_that_cannot_be_read_are_refused(text):
+    with pytest.raises(RecordError, match="no test score with its predictions"):
+        records.seal(record_values(predictions=text))
