@@ -39,6 +39,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from labkit import files, models, records
+from labkit.cli import number
 from labkit.data import Split
 from labkit.errors import OK, InputError, unknown
 from labkit.recipe import Recipe
@@ -119,9 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="labkit bench", description=DESCRIPTION, allow_abbrev=False
     )
     parser.add_argument("names", nargs="*", help="networks of the comparison (default: all)")
-    parser.add_argument("--rounds", type=int, default=3, help="medians over so many rounds (3)")
+    parser.add_argument("--rounds", type=number(1, 1000), default=3,
+                        help="medians over so many rounds (3)")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--scale", type=float, default=1.0,
+    parser.add_argument("--scale", type=number(1e-4, 1000, float), default=1.0,
                         help="images a round, as a share of usual (1)")  # fmt: skip
     parser.add_argument("--keras", metavar="PYTHON",
                         help="a Python with TensorFlow, to compare with")  # fmt: skip

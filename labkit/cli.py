@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import files
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, LabkitError, unknown
-from labkit.parameters import BY_HAND, PARAMETERS
+from labkit.parameters import BY_HAND, PARAMETERS, Parameter
 
 if TYPE_CHECKING:
     from labkit.models import Summary
     from labkit.reports import Report, Row
     from labkit.session import Session
 
-__all__ = ["main", "parser"]
+__all__ = ["main", "number", "parser"]
 
+TRACEBACK = "LABKIT_TRACEBACK"  # an environment variable, for who looks into labkit itself
 STOPPED = "the same command goes on from the last checkpoint"
 
 
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     try:
         with _raise_on_sigterm():
+            files.settle_homes()
             return arguments.do(arguments) or OK
     except LabkitError as error:
         return _say(error, error.exit_code)
@@ -57,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(f"terminated; {STOPPED}", TERMINATED)
     except KeyboardInterrupt:
         return _say(f"interrupted; {STOPPED}", INTERRUPTED)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        kind = type(error).__name__
+        return _say(f"unforeseen {kind}: {error} ({TRACEBACK}=1 shows where)", FAILED)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -64,7 +71,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     top = parser()
     arguments, arguments.more = top.parse_known_args(argv)
     if arguments.more and arguments.do is not run_bench:
-        top.error(f"unrecognized arguments: {' '.join(arguments.more)}")
+        hint = "; a parameter is given as -p preset=lesson" if arguments.do is run_notebook else ""
+        top.error(f"unrecognized arguments: {' '.join(arguments.more)}{hint}")
     return arguments
 
 
@@ -102,9 +110,11 @@ def parser() -> Parser:
 
     new = command("models", show_models)
     new.add_argument("name", nargs="?", help="a model, such as mbn")
-    new.add_argument("--classes", type=int, default=100, help="outputs (default 100)")
-    new.add_argument("--size", type=int, help="height and width of an image (its report's own)")
-    new.add_argument("--channels", type=int, help="of an image (3; 1 at size 28, as MNIST has)")
+    new.add_argument("--classes", type=number(1, 100_000), default=100, help="outputs (100)")
+    text = "height and width of an image (its report's own)"
+    new.add_argument("--size", type=number(1, 2048), help=text)
+    text = "of an image (3; 1 at size 28, as MNIST has)"
+    new.add_argument("--channels", type=number(1, 64), help=text)
     new.add_argument("--json", action="store_true", help="print a JSON list")
 
     new = command("rows", show_rows)
@@ -119,12 +129,13 @@ def parser() -> Parser:
     new = command("sweep", sweep)
     new.add_argument("targets", nargs="*", help="reports or rows (default: all reports)")
     _add_parameters(new, preset="full")
-    new.add_argument("--minutes", type=float, help="stop at the end of an epoch after so long")
+    text = "stop at the end of an epoch after so long"
+    new.add_argument("--minutes", type=number(0, 1e6, float), help=text)
     new.add_argument("--out", type=Path, help="folder of the records (default book/records)")
     new.add_argument("--dry-run", action="store_true", help="print what would be trained")
     new.add_argument("--optional", action="store_true", help="the controls and extra rows too")
     text = "train N rows side by side; their times are then a shared machine's"
-    new.add_argument("-j", "--together", type=int, default=1, metavar="N", help=text)
+    new.add_argument("-j", "--together", type=number(1, 256), default=1, metavar="N", help=text)
 
     new = command("run", run_notebook)
     new.add_argument("notebook", help="a notebook's path or name, or its report's (002)")
@@ -133,7 +144,8 @@ def parser() -> Parser:
                      help=text)  # fmt: skip
     text = "the executed notebook (default build/runs/NAME.ipynb)"
     new.add_argument("-o", "--out", type=Path, help=text)
-    new.add_argument("--timeout", type=int, default=7200, help="seconds a cell may take (7200)")
+    text = "seconds a cell may take (7200)"
+    new.add_argument("--timeout", type=number(1, 10**7), default=7200, help=text)
 
     new = command("book", make_book)
     new.add_argument("--preset", default="smoke", help="smoke (default), lesson or full")
@@ -157,6 +169,18 @@ def parser() -> Parser:
     new.add_argument("name", help=text)
     new.add_argument("path", type=Path)
     return top
+
+
+def number(low: float, high: float, kind: type = int) -> Callable[[str], float]:
+    """Reads an option's number within limits, for argparse."""
+
+    def read(text: str) -> float:
+        try:
+            return Parameter("it", kind, low=low, high=high).parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix("it=")) from error
+
+    return read
 
 
 def _add_parameters(new: Parser, **defaults: Any) -> None:
@@ -264,6 +288,8 @@ def train_row(arguments: argparse.Namespace) -> None:
     from labkit.reports import find_row
 
     report, _ = find_row(arguments.row)
+    if arguments.out:
+        files.probe(arguments.out, "give another folder as --out")
     for run in _session(report.name, arguments).runs(arguments.row):
         print(run.record)
         if arguments.out:
@@ -274,8 +300,6 @@ def sweep(arguments: argparse.Namespace) -> int:
     """Train every missing record of reports or rows, one after another."""
     from labkit.sweep.local import run_sweep
 
-    if arguments.together < 1:
-        raise InputError(f"--together is {arguments.together}; it must be at least 1")
     deadline = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
     return run_sweep(
         arguments.targets,

@@ -22,6 +22,7 @@ __all__ = [
     "unknown",
 ]
 
+MEANT = {"gpu": "cuda"}  # what people call what is known by another name
 # exit codes of every command; those of the exceptions stand with them
 OK, FAILED, INTERRUPTED, TERMINATED = 0, 1, 130, 143
 
@@ -68,8 +69,22 @@ def exit_code(exception: str) -> int:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A question: which of the known names a wrong one may have meant; empty if none is near."""
-    near = difflib.get_close_matches(name[:100], list(known), n=2, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else ""
+    plain: dict[str, str] = {}
+    for each in known:
+        plain.setdefault(_plain(each), each)
+    wanted = MEANT.get(_plain(name[:100]), _plain(name[:100]))
+    near = [each for each in plain if wanted and each.startswith(wanted)][:2]
+    near = (
+        [wanted]
+        if wanted in plain
+        else near or difflib.get_close_matches(wanted, list(plain), n=2, cutoff=0.5)
+    )
+    return f"did you mean {' or '.join(plain[each] for each in near)}?" if near else ""
+
+
+def _plain(name: str) -> str:
+    """A name without what people write in different ways."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

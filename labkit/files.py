@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import DataError
+from labkit.errors import DataError, InputError
 
 __all__ = [
     "PACKAGE",
@@ -23,16 +24,19 @@ __all__ = [
     "explain_full",
     "md5",
     "no_space",
+    "probe",
     "read_json",
     "records_home",
     "runs_home",
+    "settle_homes",
     "sha256",
     "write_atomic",
     "write_pieces",
 ]
 
 PACKAGE = Path(__file__).parent
-CACHE = Path("~/.cache/labkit")
+CACHE = "~/.cache/labkit"
+HOMES = ("LABKIT_DATA", "LABKIT_RUNS", "LABKIT_RECORDS")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
@@ -41,9 +45,10 @@ def data_home() -> Path:
     """The data folder: LABKIT_DATA, or the user's cache folder.
 
     Raises:
+        InputError: it names a user whom this machine does not know.
         DataError: it is a file.
     """
-    home = Path(os.environ.get("LABKIT_DATA") or CACHE / "data").expanduser()
+    home = _home("LABKIT_DATA", f"{CACHE}/data")
     if home.exists() and not home.is_dir():
         raise DataError(f"the data folder {home} is a file; set LABKIT_DATA to a folder")
     return home
@@ -51,13 +56,49 @@ def data_home() -> Path:
 
 def runs_home() -> Path:
     """Where runs and their checkpoints lie: LABKIT_RUNS, or the user's cache folder."""
-    return Path(os.environ.get("LABKIT_RUNS") or CACHE / "runs").expanduser()
+    return _home("LABKIT_RUNS", f"{CACHE}/runs")
 
 
 def records_home() -> Path:
     """The committed records: LABKIT_RECORDS, or book/records of the checkout."""
-    home = os.environ.get("LABKIT_RECORDS")
-    return Path(home).expanduser() if home else PACKAGE.parent / "book" / "records"
+    return _home("LABKIT_RECORDS", str(PACKAGE.parent / "book" / "records"))
+
+
+def settle_homes() -> None:
+    """Make the folders that the environment names absolute.
+
+    A notebook's kernel works in another folder than the command that starts it: a relative path
+    would be two places.
+
+    Raises:
+        InputError: a user whom this machine does not know.
+    """
+    for variable in HOMES:
+        if os.environ.get(variable):
+            os.environ[variable] = str(_home(variable, ""))
+
+
+def _home(variable: str, default: str) -> Path:
+    try:
+        return Path(os.environ.get(variable) or default).expanduser().absolute()
+    except RuntimeError as error:
+        raise InputError(f"{variable}={os.environ.get(variable)}: no such user's folder") from error
+
+
+def probe(folder: Path, remedy: str) -> float:
+    """Write where a folder is or will be, before anything is computed for it; the time it is there.
+
+    Raises:
+        DataError: nothing can be written; the message ends with the remedy.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"x")
+            file.flush()
+            return os.fstat(file.fileno()).st_mtime
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror}; {remedy}") from error
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:

@@ -20,7 +20,7 @@ run by `pytest -m faults`; a test's name is its sentence with underscores. Rows 
 hold before anything was released. This page is made from the marks on the tests, so that no row can
 be without one.
 
-## Forty faults
+## The faults
 
 :::{list-table}
 :header-rows: 1

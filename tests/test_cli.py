@@ -160,7 +160,8 @@ def test_side_by_side_stops_at_the_deadline_too(home, monkeypatch):
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
     sweep = ("sweep", "002-M1", "--preset", "smoke", "--out", home / "out")
     assert run(*sweep, "--seeds", 2, "-j", 2, "--minutes", 0.0001) == 1
-    assert run(*sweep, "-j", 0) == 2
+    with pytest.raises(SystemExit, match="2"):
+        run(*sweep, "-j", 0)
     assert not (home / "out").exists()
 
 
@@ -212,7 +213,6 @@ def test_a_row_that_nobody_foresaw_to_fail_does_not_stop_the_sweep(home, monkeyp
 def test_check_names_a_stale_record(home, monkeypatch, capsys):
     monkeypatch.setenv("LABKIT_PROGRESS", "off")
     monkeypatch.setenv("LABKIT_RECORDS", str(home / "records"))
-    assert run("check") == 0
     assert run("sweep", "002-M1", "--preset", "smoke") == 0
     assert run("check") == 0
     (record,) = records.recorded()
@@ -313,3 +313,83 @@ def test_precision_and_threads_are_options(monkeypatch, capsys):
     assert (device["precision"], device["threads"]) == ("bf16", 1)
     assert cli.main([*command, "--precision", "half"]) == 2
     assert "LABKIT_PRECISION='half' is refused" in capsys.readouterr().err
+
+
+@pytest.mark.faults(43)
+def test_a_relative_folder_is_one_place_for_commands_and_notebooks(home, monkeypatch, tmp_path):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("LABKIT_DATA", "../images")
+    monkeypatch.setenv("LABKIT_RUNS", "runs")
+    assert run("rows", "002-M1") == 0
+    monkeypatch.chdir(tmp_path)  # as a notebook's kernel does
+    assert files.data_home() == tmp_path / "here" / ".." / "images"
+    assert files.runs_home() == tmp_path / "here" / "runs"
+
+
+@pytest.mark.faults(43)
+@pytest.mark.parametrize("variable", files.HOMES)
+def test_the_folder_of_an_unknown_user_is_refused(variable, home, monkeypatch, capsys):
+    monkeypatch.setenv(variable, "~nobody-by-this-name/x")
+    assert run("data", "list") == 2
+    assert f"{variable}=~nobody-by-this-name/x: no such user" in capsys.readouterr().err
+
+
+@pytest.mark.faults(44)
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("models --classes -3", "it takes a whole number from 1 to 100,000"),
+        ("models mbn --size 100000000", "from 1 to 2,048"),
+        ("models mbn --channels 0", "from 1 to 64"),
+        ("models mbn --classes many", "a whole number"),
+        ("run 002 --timeout 0", "from 1 to"),
+        ("sweep 002-M1 --minutes nan", "a finite number"),
+        ("sweep 002-M1 -j 1000", "from 1 to 256"),
+        ("bench --rounds 0", "from 1 to 1,000"),
+        ("bench --scale nan", "a finite number"),
+        ("run 002 --preset lesson", "-p preset=lesson"),
+    ],
+)
+def test_numbers_beyond_reason_are_refused_with_what_is_taken(words, reason, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*words.split())
+    assert stop.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.faults(44)
+def test_what_nobody_foresaw_is_a_sentence(monkeypatch, capsys):
+    def broken(**_):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("labkit.reports.find_rows", lambda *_, **__: broken())
+    assert run("rows") == 1
+    said = capsys.readouterr().err
+    assert "unforeseen ZeroDivisionError: a bug" in said
+    assert "Traceback" not in said
+    monkeypatch.setenv(cli.TRACEBACK, "1")
+    with pytest.raises(ZeroDivisionError):
+        run("rows")
+
+
+@pytest.mark.faults(45)
+def test_a_check_of_nothing_is_no_success(home, monkeypatch, capsys):
+    monkeypatch.setenv("LABKIT_RECORDS", str(home / "records"))
+    assert run("check") == 2
+    assert "there are no records in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("train 002-m1", "002-M1?"),
+        ("train 002-M1 --device gpu", "cuda?"),
+        ("models ResNet18", "resnet18_imagenet or resnet18_cifar?"),
+        ("data get CIFAR100", "cifar100?"),
+        ("rows residual", "residual_attention?"),
+    ],
+)
+def test_what_was_meant_is_guessed_as_people_write(words, meant, home, capsys):
+    assert run(*words.split()) == 2
+    assert f"did you mean {meant}" in capsys.readouterr().err

@@ -326,15 +326,15 @@ def test_two_processes_that_train_one_recipe_end_with_one_record(reference):
 
 @pytest.mark.faults(25)
 def test_a_run_that_comes_second_returns_the_first_ones_record(monkeypatch, capsys):
-    save, firsts = RunFolder.save_weights, []
+    finish, firsts = RunFolder.finish, []
 
-    def overtaken(self, net):
+    def overtaken(self, *arguments):
         monkeypatch.undo()
         monkeypatch.setenv("LABKIT_RUNS", str(self.path.parent))
         firsts.append(lk.fit(SHORT, device="cpu"))
-        save(self, net)
+        return finish(self, *arguments)
 
-    monkeypatch.setattr(RunFolder, "save_weights", overtaken)
+    monkeypatch.setattr(RunFolder, "finish", overtaken)
     second = lk.fit(SHORT, device="cpu")
     assert dict(second.record) == dict(firsts[0].record)
     assert "already recorded" in capsys.readouterr().err

@@ -123,7 +123,7 @@ def test_a_record_outlives_a_field_that_recipes_gain_later():
         records.seal(record_values(recipe=older))
 
 
-@pytest.mark.faults(27)
+@pytest.mark.faults(42)
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -139,7 +139,7 @@ def test_a_score_that_its_predictions_do_not_have_is_refused(changes, reason):
         records.seal(record_values(test=test))
 
 
-@pytest.mark.faults(27)
+@pytest.mark.faults(42)
 @pytest.mark.parametrize("text", ["", "?", "AAAA", None])
 def test_predictions_that_cannot_be_read_are_refused(text):
     with pytest.raises(RecordError, match="no test score with its predictions"):

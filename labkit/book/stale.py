@@ -59,10 +59,16 @@ def check_records(folder: Path | None = None) -> tuple[int, list[Record]]:
     """Print one line a record; the exit code, and the records that can be read.
 
     The exit code is OK when every one can be read and is fresh.
+
+    Raises:
+        InputError: there are none, so that nothing was checked.
     """
     folder = folder or files.records_home()
     readable, reasons = [], []
-    for path in sorted(folder.glob("**/*.json")):
+    paths = sorted(folder.glob("**/*.json"))
+    if not paths:
+        raise InputError(f"there are no records in {folder}; LABKIT_RECORDS names another folder")
+    for path in paths:
         try:
             readable.append(read(path))
             reason = staleness(readable[-1])

@@ -47,7 +47,7 @@ def members(
                 continue
             if not plain or name in names:
                 fault = "comes twice" if name in names else "is not a plain file"
-                raise DataError(f"{place}: {path!r} {fault}; the archive was not used")
+                raise DataError(f"{place}: {path!r} {fault}; nothing of it was used")
             names.add(name)
             with opener() as file:
                 content = file.read(size + 1)
@@ -66,8 +66,8 @@ def _entries(place: Path) -> Iterator[_Entry]:
 
 def _in_folder(folder: Path) -> Iterator[_Entry]:
     for name in sorted(glob.glob("**", root_dir=folder, recursive=True)):  # follows links
-        if (folder / name).is_file():
-            yield name, True, functools.partial(open, folder / name, "rb")
+        # a link to nowhere, a pipe or a folder of that name is a fault, not a missing file
+        yield name, (folder / name).is_file(), functools.partial(open, folder / name, "rb")
 
 
 def _in_tar(path: Path) -> Iterator[_Entry]:

@@ -24,6 +24,7 @@ from labkit.errors import DataError
 __all__ = ["read_binary", "read_pickled"]
 
 PIXELS = 3 * 32 * 32
+LARGEST = 1 << 28  # bytes of one pickle; the published ones have 31 to 155 MB
 
 
 class _Binary(NamedTuple):
@@ -132,6 +133,8 @@ class _ArrayUnpickler(pickle.Unpickler):
 def _unpickle(path: Path, checksum: str) -> dict[bytes, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing")
+    if (size := path.stat().st_size) > LARGEST:
+        raise DataError(f"{path} has {size:,} bytes, far more than the published file")
     content = path.read_bytes()
     if (md5 := files.md5(content)) != checksum:
         raise DataError(

@@ -56,11 +56,14 @@ def run_sweep(
     failed, after which no row can train.
 
     Raises:
-        InputError: a data set is missing, and nobody asked for its stand-in.
+        InputError: a data set is missing, and nobody asked for its stand-in; or nobody says where
+            records go.
+        DataError: they cannot be written there.
+        RecordError: a file that is no record stands where one belongs.
     """
-    out = Path(out) if out else files.records_home()
+    out = Path(out) if out else _own_records()
     jobs = matrix.jobs_of(targets, open_session, out, optional=optional)
-    missing = [job for job in jobs if not job.path.exists()]
+    missing = [job for job in jobs if not _kept(job.path)]
     print(f"{len(jobs)} records, {len(missing)} to train", file=sys.stderr)
     absent = ", ".join(matrix.absent_sets(missing))
     if dry_run:
@@ -73,6 +76,8 @@ def run_sweep(
             f"no {absent} on this machine; fetch it with `labkit data get`, or rehearse on its"
             " stand-in with --data synthetic"
         )
+    if missing:
+        files.probe(out, "set LABKIT_RECORDS, or --out, to a folder you may write to")
     together = min(together, len(matrix.chains(missing)))  # a lone training shares nothing
     if together > 1:
         done = _side_by_side(missing, deadline, together)
@@ -88,6 +93,25 @@ def run_sweep(
         print(stop, file=sys.stderr)
         return FAILED
     return FAILED if failed else OK
+
+
+def _own_records() -> Path:
+    """Where records go unless somebody says so: into the checkout, never beside an installation."""
+    if not os.environ.get("LABKIT_RECORDS") and not (files.PACKAGE.parent / "book").is_dir():
+        raise InputError("this labkit is no checkout; say where records go: --out FOLDER")
+    return files.records_home()
+
+
+def _kept(path: Path) -> bool:
+    """Whether a record stands there.
+
+    Raises:
+        RecordError: something else does; it is not overwritten.
+    """
+    if not path.exists():
+        return False
+    records.read(path)
+    return True
 
 
 def _one_by_one(jobs: list[Job], deadline: float | None) -> Iterator[str]:

@@ -138,7 +138,7 @@ def device_card(
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     card = {"type": device.type, "name": name, "threads": threads or torch.get_num_threads()}
     card |= {"precision": "bf16" if bf16 else "fp32"} | ({"rates": dict(rates)} if rates else {})
-    if together := os.environ.get(TOGETHER):  # its times are those of a shared machine
+    if (together := os.environ.get(TOGETHER, "")).isdecimal():  # times of a shared machine
         card["together"] = int(together)
     return card
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,14 @@ from torch import nn
 
 from labkit import models, records
 from labkit.data import Data, load
+from labkit.errors import DataError
 from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.train import loop, system
 from labkit.train.choice import choose
 from labkit.train.device import device_card, own_randomness, peak_memory, pick_device, thread_count
 from labkit.train.evaluate import Numerics, Outcome, score
-from labkit.train.folder import RunFolder
+from labkit.train.folder import RunFolder, weights_digest
 from labkit.train.trouble import watch_device
 
 __all__ = ["Run", "fit", "parameter_counts"]
@@ -86,16 +88,18 @@ def fit(
     target = pick_device(device)
     data = data or load(recipe.dataset)
     folder = RunFolder.of(recipe, data, every=checkpoint_every)
-    finished = folder.finished
-    if finished and not fresh:
+    finished = folder.recorded.exists()
+    if folder.finished and not fresh:
         return Run(folder.record(about), folder)
     label = about.get("row") or ("system" if recipe.hierarchy else recipe.model)
     train = _fit_network
     if recipe.hierarchy:
         same = {"device": device, "deadline": deadline, "checkpoint_every": checkpoint_every}
         coarse = system.router_recipe(recipe), system.router_data(recipe, data)
-        router = fit(*coarse, fresh=finished, about={"row": f"{label} router"}, **same)
-        train = functools.partial(system.fit_system, router.net, router.record)
+        router, net = _router(
+            *coarse, fresh=fresh and finished, about={"row": f"{label} router"}, **same
+        )
+        train = functools.partial(system.fit_system, net, router.record)
     with (
         watch_device(recipe, data, target),
         own_randomness(target, deterministic=recipe.deterministic),
@@ -120,6 +124,17 @@ def fit(
         "fingerprint": None,
     }
     return Run(folder.finish(records.seal(values), outcome.net, label), folder)
+
+
+def _router(*coarse: Any, fresh: bool, **same: Any) -> tuple[Run, nn.Module]:
+    """The router's run and its network; trained again if its weights are not its record's."""
+    run = fit(*coarse, fresh=fresh, **same)
+    try:
+        return run, run.net
+    except DataError as error:
+        print(f"{error}", file=sys.stderr)
+        run = fit(*coarse, **same)
+        return run, run.net
 
 
 def _fit_network(
@@ -159,7 +174,7 @@ def _account(recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
         "parameters": parameter_counts(outcome.net),
         "predictions": records.encode(logits.argmax(1).cpu().numpy()),
         "labels": records.encode(labels.cpu().numpy()),
-        "details": outcome.details,
+        "details": outcome.details | {"weights": weights_digest(outcome.net)},
     }
 
 

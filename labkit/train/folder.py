@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import itertools
 import json
-import os
 import shutil
 import sys
-import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ from labkit.errors import DataError, InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
 
-__all__ = ["History", "RunFolder"]
+__all__ = ["History", "RunFolder", "weights_digest"]
 
 History = list[dict[str, Any]]  # of one training, a row an epoch
 _DTYPES = {
@@ -70,7 +69,8 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        return self.recorded.exists()
+        """Whether the run's record is here, and the weights that it names."""
+        return self.recorded.exists() and self.weights.exists()
 
     def record(self, about: Mapping[str, str] = {}) -> Record:
         """The finished run's record, with the labels of who asks: equal recipes share a run.
@@ -81,10 +81,10 @@ class RunFolder:
         return records.amend(records.read(self.recorded), about)
 
     def finish(self, record: Record, net: nn.Module, label: str) -> Record:
-        """Keep weights, then claim the record; of two racing runs the first one's stands."""
-        if not self.finished:
+        """Claim the record, then keep its weights; of two racing runs the first one's stand."""
+        if records.claim(record, self.recorded):
             self.save_weights(net)
-        if not records.claim(record, self.recorded):
+        else:
             record = self.record()
             print(f"{label}: already recorded by another run of the same recipe", file=sys.stderr)
         self.forget()
@@ -96,15 +96,8 @@ class RunFolder:
         Raises:
             DataError: nothing can be written there.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path) as probe:
-                now = os.fstat(probe.fileno()).st_mtime
-        except OSError as error:
-            raise DataError(
-                f"cannot write {self.path}: {error.strerror}; set LABKIT_RUNS to a folder you may"
-                " write to"
-            ) from error
+        now = files.probe(self.path, "set LABKIT_RUNS to a folder you may write to")
+        self.path.mkdir(parents=True, exist_ok=True)
         for leftover in sorted(self.path.glob(".*.tmp")):
             with contextlib.suppress(FileNotFoundError):  # its writer was only slow
                 if now - leftover.stat().st_mtime > ABANDONED:
@@ -159,12 +152,28 @@ class RunFolder:
         """Put the finished run's weights into `net`, which may be on the meta device.
 
         Raises:
-            FileNotFoundError: the run was recorded elsewhere; only its record is here.
+            DataError: they are missing, or not those that the record names. Such a file is set
+                aside, and the run is trained again when it is asked for.
         """
-        weights = OrderedDict(safetensors.torch.load(self.weights.read_bytes()))
+        weights = OrderedDict(safetensors.torch.load(self._verified_weights()))
         # without its layers' versions PyTorch adds counts of batches, which ours do without
         weights._metadata = net.state_dict()._metadata
         net.load_state_dict(weights, assign=True)
+
+    def _verified_weights(self) -> bytes:
+        """The bytes of the weights, if they are the ones that the record names."""
+        again = "the run is trained again when it is asked for"
+        try:
+            content = self.weights.read_bytes()
+        except FileNotFoundError:
+            raise DataError(f"{self.weights} is missing; {again}") from None
+        if files.sha256(content) != self.record()["details"].get("weights"):
+            self.weights.replace(self.path / "weights.bad")
+            raise DataError(
+                f"{self.weights} holds other weights than its record names; it was set aside as"
+                f" weights.bad, and {again}"
+            )
+        return content
 
     def forget(self) -> None:
         """Remove the checkpoints of a finished run, and those of its parts."""
@@ -208,6 +217,14 @@ class RunFolder:
             file=sys.stderr,
         )
         return b""
+
+
+def weights_digest(net: nn.Module) -> str:
+    """The SHA-256 that the file of these weights will have."""
+    digest = hashlib.sha256()
+    for piece in _safetensors(net.state_dict())[0]:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _safetensors(weights: dict[str, Tensor]) -> tuple[Iterator[bytes | memoryview], int]:

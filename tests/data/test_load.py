@@ -611,3 +611,21 @@ class TestHoldout:
     def test_too_much_is_refused(self, validation, train, message):
         with pytest.raises(InputError, match=message):
             self.images.holdout(validation, train, seed=0)
+
+
+IN_THE_WAY = {
+    "a link to nowhere": lambda path: path.symlink_to("nowhere"),
+    "a pipe": os.mkfifo,
+    "a folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.faults(46)
+@pytest.mark.parametrize("kind", IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_what_is_no_image_file_is_not_left_out(place, kind):
+    folder = forge.tiny_folder(place / "tiny", 2)
+    image = next((folder / "train").glob("*/images/*.JPEG"))
+    image.unlink()
+    kind(image)
+    with pytest.raises(DataError, match=f"{image.name}' is not a plain file"):
+        tiny_imagenet.read(folder, "tiny-imagenet-200")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from labkit import records
+from labkit.errors import DataError, InputError, RecordError
 from labkit.session import Session
 from labkit.sweep import local
 
@@ -58,3 +59,31 @@ def test_what_the_other_process_does_not_write_is_written_here(sweep, home, monk
     monkeypatch.setattr(local, "_keep_all", bool)  # ends at once
     assert sweep() == 0
     assert seeds_with_fingerprints(home) == [0, 1]
+
+
+@pytest.mark.faults(45)
+def test_an_empty_file_is_no_record(sweep, home, monkeypatch):
+    monkeypatch.setattr(local, "pick_device", lambda name: torch.device("cpu"))
+    assert sweep() == 0
+    path = next((home / "out").glob("**/*.json"))
+    path.write_text("")
+    monkeypatch.setattr(Session, "train", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(RecordError, match="not a readable record"):
+        sweep()
+    assert path.read_text() == ""
+
+
+@pytest.mark.faults(47)
+def test_records_that_cannot_be_written_are_refused_before_training(sweep, home, monkeypatch):
+    (home / "out").write_text("in the way")
+    monkeypatch.setattr(Session, "train", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(DataError, match=r"cannot write .*; set LABKIT_RECORDS, or --out"):
+        sweep()
+
+
+@pytest.mark.faults(47)
+def test_an_installed_labkit_asks_where_records_go(home, monkeypatch):
+    monkeypatch.delenv("LABKIT_RECORDS", raising=False)
+    monkeypatch.setattr(local.files, "PACKAGE", home / "site-packages" / "labkit")
+    with pytest.raises(InputError, match="--out FOLDER"):
+        local.run_sweep(["002-M1"], lambda name: Session(name, preset="smoke"))

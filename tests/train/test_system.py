@@ -4,15 +4,16 @@ import contextlib
 import time
 
 import pytest
+import safetensors.torch
 import torch
-from helpers import SYSTEM, timeless, weights
+from helpers import SYSTEM, TINY, timeless, weights
 from hypothesis import given
 from hypothesis import strategies as st
 
 import labkit as lk
 from labkit import compare, figures
 from labkit.data.partitions import PARTITIONS
-from labkit.errors import OutOfTimeError
+from labkit.errors import DataError, OutOfTimeError
 from labkit.reports import find_row
 from labkit.train import evaluate, loop, system
 from labkit.train.evaluate import Numerics
@@ -288,3 +289,44 @@ def test_the_epochs_are_those_that_the_report_counts():
         recipe = find_row(row)[1].full
         models = 1 + len(PARTITIONS[recipe.hierarchy.groups])
         assert models * recipe.epochs == epochs
+
+
+def flip(path):
+    """Every weight with its sign turned, in a file that is whole."""
+    weights = safetensors.torch.load_file(path)
+    safetensors.torch.save_file({name: -tensor for name, tensor in weights.items()}, path)
+
+
+DAMAGE = {
+    "flipped": flip,
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.faults(41)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_router_whose_weights_are_not_its_own_is_trained_again(
+    reference, damage, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    data = lk.load(SYSTEM.dataset)
+    router = lk.fit(system.router_recipe(SYSTEM), system.router_data(SYSTEM, data), device="cpu")
+    damage(router.folder.path / "weights.safetensors")
+    again = lk.fit(SYSTEM, device="cpu")
+    assert timeless(again.record) == timeless(reference.record)
+    assert weights(again) == weights(reference)
+
+
+@pytest.mark.faults(41)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_weights_that_are_not_the_records_are_set_aside(damage, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    run = lk.fit(TINY.replace(epochs=1), device="cpu")
+    whole = weights(run)
+    damage(run.folder.path / "weights.safetensors")
+    with pytest.raises(DataError, match="trained again when it is asked for"):
+        print(run.net)
+    again = lk.fit(TINY.replace(epochs=1), device="cpu")
+    assert weights(again) == whole
+    assert again.net
