@@ -1,4 +1,4 @@
-"""The published numbers: every number that a report prints, and the literature beside it."""
+"""What is published: numbers and sentences of the reports, and the literature beside them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from labkit.compare.tables import Table
 
-__all__ = ["published", "published_number"]
+__all__ = ["published", "published_number", "published_sentence"]
 
 PATH = Path(__file__).with_suffix(".csv")
 NUMBERS = {"value": "float64", "epochs": "Float64"}  # every other column is text
@@ -19,10 +19,12 @@ def published(row: str | None = None, report: str | None = None) -> pd.DataFrame
     """Every printed number, or those of one row ("002-M1") or one report ("002").
 
     Columns: row, report, dataset, model, metric, value (accuracies are fractions), unit, epochs,
-    selection (which epoch's weights), kind, table, source, note. `kind` is "report" for the
-    report's own text, "log" for what its author's or its source's logs show, and "literature",
-    which has a row only where the row is one of ours and is held against it. An unknown row gives
-    an empty table.
+    selection (which epoch's weights), kind, table, source, note, sentence. `kind` is "report" for
+    the report's own text, "log" for what its author's or its source's logs show, and "literature",
+    which has a row only where the row is one of ours and is held against it. `sentence` has the
+    report's own words where a number stands in its prose. Two kinds are words alone, without row
+    and value: "claim", which some claim of the report decides, and "text", which a page may quote.
+    An unknown row gives an empty table.
     """
     table = _file()
     for column, wanted in (("row", row), ("report", report)):
@@ -32,19 +34,38 @@ def published(row: str | None = None, report: str | None = None) -> pd.DataFrame
 
 
 def published_number(
-    row: str, metric: str = "test_top1", *, kind: str = "report", selection: str = "last"
+    row: str,
+    metric: str = "test_top1",
+    *,
+    kind: str = "report",
+    selection: str = "last",
+    table: str | None = None,
 ) -> float:
-    """One number of a row, in the words of `published`.
+    """One number of a row, in the words of `published`; `table` tells two of them apart.
 
     Raises:
         ValueError: there is none, or more than one.
     """
-    table = published(row)
-    for column, wanted in (("metric", metric), ("kind", kind), ("selection", selection)):
-        table = table[table[column] == wanted]
-    if len(table) != 1:
-        raise ValueError(f"{row} has {len(table)} numbers {metric} ({kind}, {selection}), not one")
-    return float(table["value"].iloc[0])
+    lines = published(row)
+    wanted = {"metric": metric, "kind": kind, "selection": selection, "table": table}
+    for column, value in wanted.items():
+        lines = lines if value is None else lines[lines[column] == value]
+    if len(lines) != 1:
+        raise ValueError(f"{row} has {len(lines)} numbers {metric} ({kind}, {selection}), not one")
+    return float(lines["value"].iloc[0])
+
+
+def published_sentence(report: str, words: str) -> str:
+    """The sentence of a report ("002"), or the part of it in published.csv, that has these words.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    sentences = published(report=report)["sentence"].unique()
+    having = [sentence for sentence in sentences if words in sentence]
+    if len(having) != 1:
+        raise ValueError(f"report {report} has {len(having)} sentences with {words!r}, not one")
+    return having[0]
 
 
 @functools.cache
