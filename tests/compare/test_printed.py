@@ -1,4 +1,4 @@
-"""No number that a report prints is missing, and every sentence of it is its own.
+"""No number that a report prints is missing, and no word of it is quoted otherwise than it stands.
 
 printed.csv is a second list of all numbers that the reports print and that their authors logged,
 typed as printed. It is the authority: the reports themselves are not part of the repository.
@@ -6,6 +6,7 @@ typed as printed. It is the authority: the reports themselves are not part of th
 
 import csv
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -28,6 +29,10 @@ DIGESTS = {
     "003": "ded87de6f24c68c5",
     "004": "1fe3d49b92baf919",
 }
+# in quotation marks in a notebook, but not a report's words
+OURS = {
+    "an animal", "an otter, perhaps", "what had you reached by then?",
+}  # fmt: skip
 
 
 def number(printed):
@@ -112,3 +117,25 @@ def test_every_sentence_stands_in_its_report():
             assert [sentence for sentence in sentences if flat(sentence) not in text] == []
         digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
         assert digest[:16] == known, "check the changed sentences against the report's text first"
+
+
+def quotations(notebook):
+    """What stands in quotation marks in a notebook's prose, or in a block quotation."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = re.sub(r"```.*?```|`[^`]*`", "", "".join(cell["source"]), flags=re.DOTALL)
+            for block in re.findall(r"(?:^>.*\n?)+", text, flags=re.MULTILINE):
+                yield flat(block.replace(">", ""))
+            for straight, curly in re.findall(r'"([^"]+)"|“([^”]+)”', text):
+                yield flat(straight or curly)
+
+
+@pytest.mark.parametrize(
+    "notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem
+)
+def test_a_notebook_quotes_a_report_word_for_word(notebook):
+    report = f"{int(notebook.name[:2]) - 1:03}"
+    sentences = [flat(sentence) for sentence in TABLE[TABLE.report == report].sentence.unique()]
+    quoted = [quote for quote in quotations(notebook) if quote not in OURS]
+    assert [quote for quote in quoted if not any(quote in each for each in sentences)] == []
