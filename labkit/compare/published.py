@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from labkit.compare.tables import Table
 
-__all__ = ["published", "published_number", "published_sentence"]
+__all__ = ["published", "published_lines", "published_number", "published_sentence"]
 
 PATH = Path(__file__).with_suffix(".csv")
 NUMBERS = {"value": "float64", "epochs": "Float64"}  # every other column is text
@@ -46,13 +47,12 @@ def published_number(
     Raises:
         ValueError: there is none, or more than one.
     """
-    lines = published(row)
     wanted = {"metric": metric, "kind": kind, "selection": selection, "table": table}
-    for column, value in wanted.items():
-        lines = lines if value is None else lines[lines[column] == value]
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    lines = [line for line in published_lines(row) if wanted.items() <= line.items()]
     if len(lines) != 1:
         raise ValueError(f"{row} has {len(lines)} numbers {metric} ({kind}, {selection}), not one")
-    return float(lines["value"].iloc[0])
+    return lines[0]["value"]
 
 
 def published_sentence(report: str, words: str) -> str:
@@ -61,11 +61,21 @@ def published_sentence(report: str, words: str) -> str:
     Raises:
         ValueError: there is none, or more than one.
     """
-    sentences = published(report=report)["sentence"].unique()
+    sentences = {line["sentence"] for line in _lines() if line["report"] == report}
     having = [sentence for sentence in sentences if words in sentence]
     if len(having) != 1:
         raise ValueError(f"report {report} has {len(having)} sentences with {words!r}, not one")
     return having[0]
+
+
+def published_lines(row: str) -> list[dict[str, Any]]:
+    """The lines of a row as they stand in the file: what `published` has, without a table."""
+    return [line for line in _lines() if line["row"] == row]
+
+
+@functools.cache
+def _lines() -> list[dict[str, Any]]:
+    return _file().to_dict("records")
 
 
 @functools.cache

@@ -27,7 +27,7 @@ DIGESTS = {
     "001": "13e733b35b50d20c",
     "002": "0179d3aef9988c44",
     "003": "ded87de6f24c68c5",
-    "004": "1fe3d49b92baf919",
+    "004": "e0e194677bfff9cd",
 }
 # in quotation marks in a notebook, but not a report's words
 OURS = {
