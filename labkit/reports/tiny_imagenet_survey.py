@@ -18,11 +18,13 @@ thousand outputs and the layer after it (ours: none). The controls change one th
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 from labkit.compare import (
     REPRODUCED,
     Claim,
+    Needs,
     at_most,
     equal,
     higher,
@@ -155,7 +157,14 @@ def _rates(model: str, fast: str, slow: str, sentence: str) -> tuple[Claim, ...]
     )  # fmt: skip
 
 
-TWICE = SAID("twice as lower")
+# two accuracies of runs with all the images: on a part of them both are lower, and not alike
+HALF = replace(
+    ratio("001-E2", "001-E3", metric="train_top1", at_least=1.5, at_most=2.5,
+          printed=round(quotient("001-E2", "001-E3", "train_top1"), 2), id="half the training",
+          sentence=SAID("twice as lower"),
+          text="M1 knows about twice as much of its training images at 1e-3 as at 1e-4"),
+    needs=Needs(data="complete"),
+)  # fmt: skip
 TING = published(report="001").query("source.str.startswith('J. Ting')")["value"].item()
 RATES = (
     *_rates("M1", "001-E2", "001-E3", SAID("is much better")),
@@ -163,9 +172,7 @@ RATES = (
     *_rates("ResNet-18", "001-E7", "001-E8", SAID("outperforming ResNet18")),
     within("001-E3", TING, REPRODUCED, id="M1 as in Ting's report", sentence=SAID("by J. Ting"),
            text="M1 at 1e-4 ends where Ting's report has it"),
-    ratio("001-E2", "001-E3", metric="train_top1", at_least=1.5, at_most=2.5, sentence=TWICE,
-          printed=round(quotient("001-E2", "001-E3", "train_top1"), 2), id="half the training",
-          text="M1 knows about twice as much of its training images at 1e-3 as at 1e-4"),
+    HALF,
     equal("001-E4", "001-E3", id="M4 at the low rate", sentence=SAID("on the level of baseline"),
           text="At 1e-4, M4 is on the level of M1"),
     equal("001-E8", "001-E5", metric=BEST, id="the lower rate wastes depth",
