@@ -21,7 +21,7 @@ from labkit.compare.claims import (
 )
 from labkit.compare.judges import Verdict, judge
 from labkit.compare.noise import Noise, Pool, band, t_quantile
-from labkit.compare.published import published, published_number
+from labkit.compare.published import published, published_number, published_sentence
 from labkit.compare.tables import KEYS, table, verdicts
 from labkit.compare.values import (
     Agreement,
@@ -40,5 +40,5 @@ __all__ = [
     "agreement", "answers", "at_budget", "at_least", "at_most", "band", "below", "describe",
     "elapsed", "equal", "higher", "judge", "label", "lower", "mean_and_spread", "measure",
     "measured", "monotone", "no_better", "overlap", "peak_at", "published", "published_number",
-    "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
+    "published_sentence", "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
 ]  # fmt: skip

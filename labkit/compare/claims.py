@@ -1,6 +1,7 @@
 """Claims of the reports as data, with a short constructor for each kind.
 
-Each constructor makes an id and a text for its claim; `id=` and `text=` replace them.
+Each constructor makes an id and a text for its claim; `id=` and `text=` replace them, and
+`sentence=` adds the report's own words.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a report says about its rows, in a form that records can decide."""
+    """What a report says about its rows, in a form that records can decide.
+
+    `sentence` is the report's own, as published.csv has it; empty where a table says it, or where
+    the claim is ours.
+    """
 
     id: str
     text: str
@@ -47,6 +52,7 @@ class Claim:
     metric: str = "test_top1"
     numbers: Mapping[str, Any] = field(default_factory=dict, hash=False)
     needs: Needs = Needs()
+    sentence: str = ""
 
 
 def higher(
@@ -204,9 +210,14 @@ def _claim(
     **needs: str,
 ) -> Claim:
     """A claim under its own name and text, or under those that its report has `named`."""
-    if others := sorted(set(named) - {"id", "text"}):
-        raise TypeError(f"{kind}() takes id= and text= besides its numbers, not {others[0]!r}")
+    if others := sorted(set(named) - {"id", "text", "sentence"}):
+        raise TypeError(
+            f"{kind}() takes id=, text= and sentence= besides its numbers, not {others[0]!r}"
+        )
     name = named.get("id") or f"{kind}: {' '.join(rows)} ({metric})"
     if metric in EXACT:  # counted, however short the run and whatever its images
         needs = {"budget": "any", "data": "any"}
-    return Claim(name, named.get("text") or text, kind, rows, metric, numbers, Needs(**needs))
+    return Claim(
+        name, named.get("text") or text, kind, rows, metric, numbers, Needs(**needs),
+        named.get("sentence", ""),
+    )  # fmt: skip

@@ -42,6 +42,9 @@ READERS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
     "best_epoch_share": lambda r: _best(r, "share"),
     "decay_top1": lambda r: _best(r, "decay"),
     "loss_rise": lambda r: _rise(r),
+    "lowest_loss_share": lambda r: _lowest_share(r),
+    "train_lead_top1": lambda r: _train_lead(r),
+    "fine_train_top1": lambda r: _fine_train(r),
     "parameters": lambda r: r["parameters"]["total"],
     "trainable": lambda r: r["parameters"]["trainable"],
     # the "MB" of report 000 are KiB divided by 1000, and its models are fp32
@@ -64,6 +67,9 @@ LABELS = {
     "best_epoch_share": "best epoch as a share of the run",
     "decay_top1": "accuracy lost after the best epoch",
     "loss_rise": "loss gained after its lowest epoch",
+    "lowest_loss_share": "epoch of the lowest loss as a share of the run",
+    "train_lead_top1": "largest lead of the training over the test top-1 in any epoch",
+    "fine_train_top1": "training top-1 of the fine models",
     "seconds": "training time",
     "seconds_per_epoch": "seconds an epoch",
     "images_per_second": "images a second",
@@ -232,7 +238,34 @@ def _best(record: Mapping[str, Any], what: str) -> float | None:
 
 def _rise(record: Mapping[str, Any]) -> float | None:
     """How far the last test loss, or else validation loss, lies above the lowest of any epoch."""
+    losses = _losses(record)
+    return losses[-1] - min(losses) if losses else None
+
+
+def _lowest_share(record: Mapping[str, Any]) -> float | None:
+    """The epoch with the lowest test loss, or else validation loss, of all epochs."""
+    losses = _losses(record)
+    return (1 + losses.index(min(losses))) / len(losses) if losses else None
+
+
+def _losses(record: Mapping[str, Any]) -> list[float]:
+    """The test loss, or else the validation loss, after each epoch; empty where there is none."""
     for name in ("test_loss", "val_loss"):
-        if (last := _last(record, name)) is not None:
-            return last - min(row[name] for row in record["rows"])
-    return None
+        if _last(record, name) is not None:
+            return [row[name] for row in record["rows"]]
+    return []
+
+
+def _train_lead(record: Mapping[str, Any]) -> float | None:
+    """How far the training accuracy of any epoch lies above the test accuracy after it, at most."""
+    if _last(record, "test_top1") is None:
+        return None
+    return max(row["train_top1"] - row["test_top1"] for row in record["rows"])
+
+
+def _fine_train(record: Mapping[str, Any]) -> float | None:
+    """The training accuracy of a system's fine models in their last epoch, by their images."""
+    last = {row["part"]: row for row in record["rows"] if "part" in row}
+    fine = [row for part, row in last.items() if part != "router"]
+    images = sum(row["images"] for row in fine)
+    return sum(row["images"] * row["train_top1"] for row in fine) / images if images else None

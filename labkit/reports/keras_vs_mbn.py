@@ -14,9 +14,12 @@ has no printed accuracy and no row.
 
 from __future__ import annotations
 
-from labkit.compare import higher, lower, overlap, ranking, ratio
+import functools
+
+from labkit.compare import higher, lower, overlap, published_sentence, ranking, ratio
 from labkit.recipe import Recipe
 from labkit.reports.own import own
+from labkit.reports.printed import ahead, quotient, reproduced, worded
 from labkit.reports.rows import Report, Row
 
 __all__ = ["REPORT"]
@@ -85,22 +88,26 @@ def _step(number: int, change: str, recipe: Recipe) -> Row:
                note="of the source that the report builds on, at its own budget")  # fmt: skip
 
 
+NAMES = {
+    "002-M1": "the MNIST net", "002-M2": "MBN", "002-T2": "MBN at a quarter of its width",
+}  # fmt: skip
+SAID = functools.partial(published_sentence, "002")
 CLAIMS = (
-    higher("002-M2", "002-M1", points=22.9),
+    ahead("002-M2", "002-M1", sentence=SAID("22.9% increase")),
     lower("002-M2", "002-M1", metric="test_loss"),
-    higher("002-T2", "002-M1", text="on one recipe, MBN leads even at a quarter of its width"),
-    ratio("002-M2", "002-M1", metric="seconds", at_least=8, at_most=32, printed=16, device="cpu"),
-    ratio("002-M2", "002-M1", metric="parameters", at_least=9, at_most=10, printed=9.6),
-    overlap("002-M1", "002-M2"),
-    overlap("002-M1", "002-T2"),
+    higher("002-T2", "002-M1", sentence=SAID("increased number of layers"),
+           text="On one recipe, MBN leads even at a quarter of its width"),
+    ratio("002-M2", "002-M1", metric="seconds", at_least=8, at_most=32, device="cpu",
+          printed=quotient("002-M2", "002-M1", "seconds"), sentence=SAID("simple enough")),
+    ratio("002-M2", "002-M1", metric="parameters", at_least=9, at_most=10),
+    overlap("002-M1", "002-M2", sentence=SAID("similar images")),
+    overlap("002-M1", "002-T2", sentence=SAID("similar images")),
     ranking(("002-S9", "002-S8", "002-S7", "002-S6", "002-S1"),
-            text="the source: MBN is best, and each step towards it gains (002-S1, then S6 to"
-            " S9)"),
+            text="The source: MBN is best, and each step towards it gains (step 1, then 6 to 9)"),
     higher("002-S1", "002-S4",
-           text="the source: without dropout, the deeper net (002-S4) is worse than the small one"
-           " (002-S1)"),
+           text="The source: without dropout, the deeper net is worse than the small one"),
     higher("002-Z", "002-S9",
-           text="MBN is better on a usual recipe of today (002-Z) than on its source's (002-S9)"),
+           text="MBN is better on a usual recipe of today than on its source's"),
 )  # fmt: skip
 
 REPORT = Report(
@@ -109,5 +116,5 @@ REPORT = Report(
     title="Keras's small MNIST net against MBN",
     notebook="03_keras_vs_mbn",
     rows=(*PRINTED, *CONTROLS, *(_step(n, *step) for n, step in enumerate(STEPS, 1)), OWN),
-    claims=CLAIMS,
+    claims=(*worded(CLAIMS, NAMES), *reproduced(PRINTED)),
 )

@@ -441,7 +441,7 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
         )
     ]  # fmt: skip
     text = tables.results(found, {})
-    (full,) = [line for line in text.splitlines() if line.startswith("| 002-M2 has a higher")]
+    (full,) = [line for line in text.splitlines() if line.startswith("| MBN has a higher")]
     assert "61.0 % against 002-M1 38.0 %" in full
     assert "Seen in class" not in full
     (lesson,) = [line for line in text.splitlines() if "even at a quarter" in line]

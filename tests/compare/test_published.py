@@ -7,8 +7,9 @@ import pytest
 from labkit.compare import published, published_number
 
 TABLE = published()
+NUMBERS = TABLE[TABLE.value.notna()]  # without the lines that are words alone
 ROWS = (
-    {f"000-{r}" for r in ("A1", "A2", "A3", "B1", "B2", "B3", "C1", "D1")}
+    {f"000-{r}" for r in ("A1", "A2", "A3", "B1", "B2", "B3", "C1", "D1", "M2")}
     | {f"001-E{i}" for i in range(1, 12)}
     | {"002-M0", "002-M1", "002-M2"}
     | {f"002-S{i}" for i in range(1, 10)}
@@ -19,6 +20,8 @@ ROWS = (
 )
 # ours, each held against a literature line
 ANCHORED = {"000-Z", "001-Z", "002-Z", "003-Z", "000-T70", "000-T75"}
+UNITS = {"nats", "s", "s/epoch", "h", "KiB/1000", "count", "ratio", "fraction", "number", "rank",
+         "year", "pixels", "degrees"}  # fmt: skip
 KEY = ["row", "report", "dataset", "model", "metric", "epochs", "selection", "kind", "source"]
 
 
@@ -26,6 +29,7 @@ def number(row, metric="test_top1", kind="report", selection=None):
     lines = published(row)
     lines = lines[(lines.metric == metric) & (lines.kind == kind)]
     lines = lines[lines.selection == selection] if selection else lines
+    lines = lines[lines.selection != "during"]
     assert len(lines) == 1, (row, metric, kind, selection)
     return lines.value.item()
 
@@ -45,12 +49,12 @@ def test_a_row_belongs_to_its_report():
 
 
 def test_no_number_stands_twice():
-    assert not TABLE.duplicated(KEY).any()
+    assert not NUMBERS.duplicated(KEY).any()
 
 
 def test_every_number_has_a_source_and_known_words():
     assert (TABLE.source.str.len() > 10).all()
-    assert set(TABLE.kind) == {"report", "log", "literature"}
+    assert set(NUMBERS.kind) == {"report", "log", "literature"}
     assert set(TABLE.selection) == {"", "last", "best", "median10", "during", "unknown"}
     assert set(TABLE[TABLE.kind == "literature"].row) - {""} == ANCHORED
     assert set(TABLE[TABLE.row.isin(ANCHORED)].kind) == {"literature"}
@@ -60,15 +64,13 @@ def test_every_number_has_a_source_and_known_words():
 
 
 def test_scores_are_fractions_with_a_selection():
-    scores = TABLE[TABLE.metric.str.contains("top[135]$")]
+    scores = NUMBERS[NUMBERS.metric.str.contains("top[135]$")]
     assert scores.value.between(0.01, 1).all()
     assert (scores.unit == "fraction").all()
     assert (scores.selection != "").all()
-    others = TABLE[~TABLE.index.isin(scores.index)]
-    assert (others.value > 0).all()
-    assert others.unit.isin(
-        ["nats", "s", "s/epoch", "KiB/1000", "count", "ratio", "fraction"]
-    ).all()
+    others = NUMBERS[~NUMBERS.index.isin(scores.index)]
+    assert (others.value >= 0).all()
+    assert set(others.unit) == UNITS
 
 
 def test_no_text_carries_stray_space():

@@ -119,5 +119,5 @@ def test_verdicts_are_a_table():
     assert list(found.columns) == ["claim", "verdict", "evidence"]
     assert found.loc["mbn", "claim"] == "MBN wins"
     assert list(found.verdict) == ["undecided", "untested"]
-    with pytest.raises(TypeError, match="takes id= and text="):
+    with pytest.raises(TypeError, match="takes id=, text= and sentence="):
         compare.higher(B, A, point=3)

@@ -83,3 +83,20 @@ def test_a_loss_that_turns_is_told_by_how_far_it_climbs():
         row["test_loss"] = loss
     assert compare.measure(record, "loss_rise") == pytest.approx(0.7)
     assert compare.measure(forged(rows=[]), "loss_rise") is None
+    assert compare.measure(record, "lowest_loss_share") == 0.5
+    assert compare.measure(forged(rows=[]), "lowest_loss_share") is None
+
+
+def test_the_lead_of_training_is_the_largest_of_any_epoch():
+    record = forged(epochs=3)
+    assert compare.measure(record, "train_lead_top1") is None  # the test images were not watched
+    for row, train, test in zip(record["rows"], (0.1, 0.3, 0.2), (0.2, 0.25, 0.4), strict=True):
+        row["train_top1"], row["test_top1"] = train, test
+    assert compare.measure(record, "train_lead_top1") == pytest.approx(0.05)
+
+
+def test_the_training_accuracy_of_fine_models_is_that_of_their_last_epochs():
+    parts = (("router", 1000, 0.9), ("fine0", 100, 0.2), ("fine0", 100, 0.6), ("fine1", 300, 1.0))
+    rows = [{"part": part, "images": images, "train_top1": top1} for part, images, top1 in parts]
+    assert compare.measure(forged(rows=rows), "fine_train_top1") == pytest.approx(0.9)
+    assert compare.measure(forged(), "fine_train_top1") is None
