@@ -89,8 +89,7 @@ class PreActBlock(nn.Module):
     """Two 3x3 convolutions, each behind its own BN and ReLU (He et al. 2016, arXiv:1603.05027).
 
     Nothing follows the addition. Where the shape changes, the shortcut is a 1x1 convolution of the
-    pre-activated tensor; elsewhere it is the input itself. `keras` asks for Keras's batch
-    normalisation and padding.
+    pre-activated tensor; elsewhere it is the input itself. `same` pads as TensorFlow does.
     """
 
     def __init__(
@@ -99,14 +98,14 @@ class PreActBlock(nn.Module):
         width: int,
         stride: int = 1,
         *,
-        keras: bool = False,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        same: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        norm = keras_norm if keras else nn.BatchNorm2d
         self.activate = nn.Sequential(norm(before), nn.ReLU(inplace=True))
         self.branch = nn.Sequential(
-            conv3x3(before, width, stride, same=keras, bias=False),
+            conv3x3(before, width, stride, same=same, bias=False),
             norm(width),
             nn.ReLU(inplace=True),
             *([Dropout(dropout)] if dropout else []),

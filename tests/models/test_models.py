@@ -343,10 +343,34 @@ def test_options_change_what_they_name():
         net = build("resnext2_a", classes=50, final_relu=final_relu)
         assert (logits(net, images).min() >= 0) == final_relu
     assert all(MODELS[name].options == {} for name in ("m1", "alexnet_plus", "simplenet"))
+    for name, count in {"resnext1_a": 63_508, "resnext2_a": 61_012, "resnext3_a": 10_286}.items():
+        assert measure(name, pooled=False).trainable == count
+        assert f"{count:,}" in MODELS[name].card
+    for size in (8, 13, 64):  # of a dense layer that reads the map, odd ones too
+        images = torch.empty(2, 3, size, size, device="meta")
+        assert sketch("resnext2_b", size=size, pooled=False)(images).shape == (2, 100)
     thin = measure("mbn", thinner=4)
     assert thin.parameters < measure("mnist_net").parameters
     assert [m.out_channels for m in sketch("mbn", thinner=4).modules()
             if isinstance(m, nn.Conv2d)] == [64, 64, *[128] * 6]  # fmt: skip
+
+
+def test_a_wide_resnet_differs_in_its_batch_normalisation_alone():
+    """Averages of Keras's momentum 0.1 keep a tenth of the past, gammas start small."""
+    torch.manual_seed(0)
+    usual, quick = (build("wrn16_2", classes=10, quick_norm=on) for on in (False, True))
+    shapes, same = ([tuple(p.shape) for p in net.state_dict().values()] for net in (usual, quick))
+    assert shapes == same
+    norms, slow = (
+        [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)] for net in (quick, usual)
+    )
+    assert {(m.eps, round(m.momentum, 3)) for m in norms} == {(1e-5, 0.9)}
+    assert {(m.eps, round(m.momentum, 3)) for m in slow} == {(1e-3, 0.01)}
+    gammas = torch.cat([norm.weight for norm in norms])
+    assert gammas.abs().max() <= 0.05 < 0.06 < gammas.max() - gammas.min()
+    x = torch.randn(8, 16, 4, 4) + 10
+    norms[0].train()(x)
+    assert torch.allclose(norms[0].running_mean, 0.9 * x.mean((0, 2, 3)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
