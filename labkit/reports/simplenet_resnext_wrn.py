@@ -43,7 +43,9 @@ WRN_PAPER = PAPER.replace(
     milestones=(0.3, 0.6, 0.8), gamma=0.2,
 )  # fmt: skip
 
-LESSON = {"train_size": 4000, "validation": 1000, "test_size": 2000, "epochs": 10}
+# fewer than 450 updates leave the running statistics (momentum 0.99) short of the activations, and
+# a stopper would act on losses that are theirs: its patience outlasts these six epochs of 79
+LESSON = {"train_size": 10_000, "validation": 1000, "test_size": 2000, "epochs": 6}
 TINY = {"train_size": 50, "validation": 100, "test_size": 100}
 # the widest nets only show that they run: one image of a few classes, nothing held out
 HEAVY = {"train_size": 16, "test_size": 100, "epochs": 1}
@@ -99,7 +101,7 @@ def _small_paths(number: int) -> Row:
 
 ROWS = (
     Row(id="003-S10", title="SimpleNet, 10 epochs", full=KERAS.replace(epochs=10),
-        lesson={**LESSON, "epochs": 2}, smoke={**TINY, "epochs": 1}),
+        smoke={**TINY, "epochs": 1}, note="the beginning of 003-S50, which alone has a lesson"),
     Row(id="003-S50", title="SimpleNet, 50 epochs", full=KERAS, lesson=LESSON, smoke=TINY),
     Row(id="003-X0", title="ResNeXt, 64 filters", full=RESNEXT.replace(epochs=10, watch_test=True),
         lesson=LESSON, long=True, smoke=HEAVY,

@@ -1,11 +1,13 @@
 """The five reports as data: rows and claims that fit together, and rows of our own."""
 
 import pytest
+import torch
 from torch import nn
 
-from labkit import compare, reports
+from labkit import compare, models, reports
+from labkit.data.catalogue import CATALOGUE
 from labkit.reports.own import OWN
-from labkit.train import loop
+from labkit.train import cost, loop
 
 
 @pytest.mark.parametrize("name", list(reports.REPORTS))
@@ -43,6 +45,39 @@ def test_the_races_shorten_our_own_recipe_and_change_nothing_else():
         assert row.optional
         alike = row.full.replace(epochs=whole.epochs, augment=whole.augment)
         assert (alike, row.full.augment) == (whole, "crop_flip")
+
+
+# averages that move by less than PyTorch's default in a step, which 450 steps bring to the mark
+QUICK, UPDATES = 0.1, 450
+LESSONS = [
+    (row, network)
+    for report in reports.REPORTS.values()
+    for row in report.rows
+    if row.lesson is not None
+    for network in cost.parts(row.at("lesson"))
+]
+
+
+def slow_averages(recipe):
+    with torch.device("meta"):
+        net = models.build(recipe.model, classes=10, **recipe.options)
+    norms = (m for m in net.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)))
+    return any(norm.momentum < QUICK for norm in norms)
+
+
+@pytest.mark.parametrize(("row", "recipe"), LESSONS, ids=lambda each: getattr(each, "id", ""))
+def test_a_lesson_is_long_enough_for_slow_running_averages(row, recipe):
+    """Also for the losses that an early stopper watches: it may not end a shorter run."""
+    if slow_averages(recipe):
+        images = recipe.replace(epochs=1).images_shown(CATALOGUE[recipe.dataset].published[0])
+        epochs = min(recipe.epochs, recipe.patience + 1) if recipe.patience else recipe.epochs
+        assert epochs * recipe.steps(images) >= UPDATES
+
+
+def test_slow_averages_are_seen_where_they_are():
+    slow = {row.id for row, recipe in LESSONS if slow_averages(recipe)}
+    assert {"002-M2", "002-T2", "003-S50", "003-W6", "003-X2L", "004-N1560"} <= slow
+    assert not slow & {"000-A3", "000-B2", "001-E7", "002-M1", "003-X0"}
 
 
 def test_the_source_of_mbn_is_followed_update_by_update():
