@@ -87,7 +87,7 @@ def _flat(id: str, model: str, epochs: int, note: str, *, lesson: bool = False) 
 def _race(id: str, percent: int, epochs: int) -> Row:
     """One ResNet-18 on our own recipe, cut short."""
     return own("000", f"one ResNet-18, {epochs} epochs, for the time to {percent} %", id=id,
-               anchor=f"published times to {percent} % on one GPU",
+               anchor=f"times of other networks to {percent} %, each on one GPU",
                dataset="cifar100", model=R18, epochs=epochs, smoke=SMOKE)  # fmt: skip
 
 
@@ -135,7 +135,8 @@ CONTROLS = (
     _system("000-M2", "three", PRE, 30, misrouted="drop", change=", misrouted dropped",
            lesson=LESSON, optional=True, note="A3 without its misrouted training images"),
     own("000", "one ResNet-18, 200 epochs",
-        anchor="the same net with cutout in DeVries and Taylor's own repository",
+        anchor="DeVries and Taylor's ResNet-18 with cutout: the same layers, a rate that falls in"
+        " steps",
         dataset="cifar100", model=R18, epochs=200, augment="crop_flip_cutout8",
         lesson={**LESSON, "epochs": 2 * LESSON_EPOCHS}, smoke=SMOKE),
     *(_race(id, *aim) for id, aim in RACES.items()),

@@ -29,6 +29,7 @@ KERAS = Recipe(
 )  # fmt: skip
 RESNEXT = KERAS.replace(model="resnext29_32x4d")
 LINEAR = {"final_relu": False}  # the dense layer's outputs as they are
+FLAT = {"pooled": False}  # a dense layer that reads the whole map
 PATIENCE = {"patience": 5}
 
 # what the papers do instead, within 50 epochs: milestones are their own shares of the run
@@ -92,6 +93,14 @@ def _small(number: int) -> Row:
                lesson=LESSON, smoke=TINY, note=printed)  # fmt: skip
 
 
+def _small_flat(number: int) -> Row:
+    """The same net with another head."""
+    return Row(id=f"003-X{number}H", title=f"ResNext{number} ({SMALL[number][0]}), flattened head",
+               full=RESNEXT.replace(model=f"resnext{number}_a", options=FLAT),
+               smoke=TINY, optional=True,
+               note="control: the other head; the report does not say which it has")  # fmt: skip
+
+
 def _small_paths(number: int) -> Row:
     """The same net in the other reading: 32 paths of 4 channels."""
     return Row(id=f"003-X{number}B", title=f"ResNext{number} ({SMALL[number][0]}), 32 paths",
@@ -112,6 +121,7 @@ ROWS = (
         full=RESNEXT.replace(model="res2next29_6c24w4s", epochs=10), smoke=HEAVY, optional=True,
         note="announced, not finished: no published number; 10 epochs, as for X0"),
     *map(_small_paths, SMALL),
+    *map(_small_flat, SMALL),
     Row(id="003-X2L", title="ResNext2 without the ReLU on its logits",
         full=RESNEXT.replace(model="resnext2_a", options=LINEAR),
         lesson=LESSON, smoke=TINY, optional=True,
@@ -119,13 +129,18 @@ ROWS = (
     Row(id="003-X0L", title="ResNeXt-29 (32x4d), 50 epochs", full=RESNEXT, smoke=HEAVY,
         optional=True, note="control: channels double from stage to stage instead of halving"),
     *map(_wide_fixed, WIDE),
+    Row(id="003-W1K", title="WideResnet1, N = 2, k = 2, another batch normalisation",
+        full=KERAS.replace(model="wrn16_2", options={"quick_norm": True}, **PATIENCE),
+        lesson=LESSON, smoke=TINY | PATIENCE, optional=True,
+        note="control: BN as in titu1994's public Keras code, with averages that do not lag"),
     Row(id="003-S50P", title="SimpleNet, 50 epochs of its authors' recipe", full=SIMPLENET_PAPER,
         smoke=TINY, optional=True,
         note="control: Adadelta, steps, weight decay, crops and flips"),
     Row(id="003-W2P", title="WRN-16-4, 50 epochs of its authors' recipe", full=WRN_PAPER,
         smoke=TINY, optional=True, note="control: SGD, steps, weight decay, crops and flips"),
     own("003", "WRN-28-10, 200 epochs",
-        anchor="the same net with cutout in DeVries and Taylor's own repository",
+        anchor="DeVries and Taylor's WRN-28-10 with cutout, which has dropout 0.3, PyTorch's batch"
+        " normalisation (ours is Keras's) and a rate that falls in steps",
         dataset="cifar100", model="wrn28_10", epochs=200, augment="crop_flip_cutout8",
         smoke=HEAVY),
 )  # fmt: skip

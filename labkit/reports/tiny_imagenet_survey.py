@@ -85,6 +85,13 @@ def _control(name: str, title: str, full: Recipe, of: str, **presets: Any) -> Ro
     )
 
 
+def _constant(row: Row) -> Row:
+    """The schedule of the text, in which the rate begins to fall with AlexNet, after this row."""
+    return _control(f"{row.id.removeprefix('001-')}C", f"{row.title}, constant",
+                    row.full.replace(**NO_STEP), f"{row.id}: the schedule of the text",
+                    smoke=row.smoke)  # fmt: skip
+
+
 M1 = {"lesson": LESSON, "long": False, "smoke": SMALL}  # the one small network
 FALLS_EVERY_5 = "the rate falls every 5 epochs, as its curve shows"
 PRINTED = (
@@ -124,10 +131,12 @@ CONTROLS = (
              PRE.replace(**EVERY_10), "001-E10: the schedule of 001-E9", smoke=LARGE),
     _control("E9E", "ResNet-34, 8 epochs", POST.replace(**EIGHT),
              "001-E9: the epochs and the schedule of 001-E11", smoke=LARGE),
+    *map(_constant, PRINTED[:5]),
 )  # fmt: skip
 
 OWN = own("001", "ResNet-18 with a 3x3 stem, 100 epochs",
-          anchor="zeyuanyin's run of the same net, last of 100 epochs",
+          anchor="zeyuanyin's ResNet-18, last of 100 epochs: the same layers, another recipe (twice"
+          " the rate and the batch, less weight decay)",
           dataset="tiny_imagenet", model="resnet18_cifar", epochs=100, watch_test=True,
           smoke=LARGE)  # fmt: skip
 
