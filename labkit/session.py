@@ -15,8 +15,9 @@ from labkit.errors import InputError
 from labkit.recipe import Recipe
 from labkit.records import Record
 from labkit.reports import Row, find_report, find_row
-from labkit.train import cost, device
+from labkit.train import device
 from labkit.train.fit import Run, fit
+from labkit.train.forecast import estimate
 
 __all__ = ["Session"]
 
@@ -187,7 +188,7 @@ class Session:
         if self.preset == "smoke":  # made to; what its tiny runs take is not arithmetic
             return "a minute"
         recipes = [self.recipe(row.id) for row in self.rows]
-        costs = [cost.estimate(recipe, self.data, self._target) for recipe in recipes]
+        costs = [estimate(recipe, self.data, self._target) for recipe in recipes]
         minutes = sum(each.seconds for each in costs) * self.parameters["seeds"] / 60
         return f"{minutes:,.0f} minutes" if minutes < 90 else f"{minutes / 60:,.0f} hours"
 

@@ -11,8 +11,8 @@ from labkit import records
 from labkit.recipe import Recipe
 from labkit.reports import Row, find_rows
 from labkit.session import Session
-from labkit.train.cost import Cost, estimate
 from labkit.train.device import pick_device
+from labkit.train.forecast import Cost, estimate
 from labkit.train.progress import clock
 from labkit.train.system import router_recipe
 

@@ -10,6 +10,7 @@ where another choice is not clearly faster. LABKIT_PRECISION and LABKIT_THREADS 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -22,21 +23,27 @@ from typing import Any
 import torch
 
 from labkit import files, models
-from labkit.data import Data
+from labkit.data import Data, Split
+from labkit.data.batches import batches
 from labkit.parameters import BY_HAND
 from labkit.recipe import Recipe
 from labkit.train import cost, loop
 from labkit.train.device import cpu_name, own_randomness, thread_count, use_bf16
 from labkit.train.evaluate import IMAGENET, Numerics
 from labkit.train.folder import RunFolder
+from labkit.train.graph import WARM_UP
 
-__all__ = ["Way", "choose", "fastest"]
+__all__ = ["Way", "choose", "fastest", "image_work", "images_for", "step_seconds", "ways"]
 
 Way = tuple[str, int]  # precision, threads
+CPU = torch.device("cpu")
 
 LEAST_WORK = 1e13  # operations of a run below which nothing is timed: half a minute on two cores
 STEP_WORK = 2e10  # operations of a timed step, about; a tenth of a second
-PATIENCE = 3.0  # seconds after which no further round of steps is timed
+ROUNDS, PATIENCE = (2, 5), 3.0  # rounds of timed steps; no further one after so many seconds
+A_BYTE = 200  # operations that take as long as what a step does with a byte that it keeps
+# rounds that prepare: memory, kernels, and on a GPU the graph
+PREPARE = {"cpu": 1, "cuda": WARM_UP + 1}
 CLEARLY = 1.05  # another choice than fp32 on all threads must be so much faster
 
 
@@ -47,14 +54,24 @@ def choose(recipe: Recipe, data: Data, device: torch.device, folder: RunFolder) 
         InputError: LABKIT_PRECISION or LABKIT_THREADS holds no such value.
     """
     known = {"unit": None, "imagenet": IMAGENET, "standard": (data.mean, data.std)}
-    normalise, precision = known[recipe.normalise], _precision(recipe)
+    normalise = known[recipe.normalise]
     if device.type == "cuda":
-        return Numerics(normalise, use_bf16(precision, device))
-    ways = _ways(precision)
-    if len(ways) == 1 or cost.operations(recipe, data) < LEAST_WORK:
-        return Numerics(normalise, ways[0][0] == "bf16", ways[0][1])
-    choice = _kept(recipe, data, ways, folder)
+        return Numerics(normalise, use_bf16(_precision(recipe), device))
+    allowed = ways(recipe, data)
+    if len(allowed) == 1:
+        return Numerics(normalise, allowed[0][0] == "bf16", allowed[0][1])
+    choice = _kept(recipe, data, allowed, folder)
     return Numerics(normalise, choice["precision"] == "bf16", choice["threads"], choice["rates"])
+
+
+def ways(recipe: Recipe, data: Data) -> list[Way]:
+    """What a run may choose from on a CPU, the preferred way first; a short one has no choice.
+
+    Raises:
+        InputError: LABKIT_PRECISION or LABKIT_THREADS holds no such value.
+    """
+    every = _ways(_precision(recipe))
+    return every[:1] if cost.operations(recipe, data) < LEAST_WORK else every
 
 
 def fastest(
@@ -114,29 +131,73 @@ def _kept(recipe: Recipe, data: Data, ways: list[Way], folder: RunFolder) -> dic
 def _rates(
     recipe: Recipe, shape: tuple[int, int, int], classes: int, ways: Sequence[Way]
 ) -> dict[Way, float]:
-    """Images a second of the network that takes the run's time, each way: medians of a few steps.
+    """Images a second of the network that takes the run's time, each way.
 
     Of a system that is its fine models' network.
     """
     part = cost.parts(recipe)[-1]
-    adds = cost.examine(part.model, json.dumps(part.options), classes, shape[-1], False)
-    images = max(4, min(recipe.batch, round(STEP_WORK / (2 * cost.TRAINING * adds.multiply_adds))))
-    seconds: dict[Way, list[float]] = {way: [] for way in ways}
-    started = time.perf_counter()
-    with own_randomness(torch.device("cpu"), deterministic=recipe.deterministic):
+    net = cost.examine(part.model, json.dumps(part.options), classes, shape[-1], False)
+    images = images_for(part, net, STEP_WORK)
+    took = step_seconds(part, shape, classes, [(way, images) for way in ways])
+    return {way: round(images / seconds, 1) for (way, _), seconds in took.items()}
+
+
+def images_for(part: Recipe, net: cost.Net, work: float) -> int:
+    """How many images, of a batch, take as long in an update as so many operations, about."""
+    return max(4, min(part.batch, round(work / image_work(net))))
+
+
+def image_work(net: cost.Net) -> float:
+    """Operations of an image in an update, and as many as its memory's traffic has time for."""
+    return 2 * cost.TRAINING * net.multiply_adds + A_BYTE * net.kept
+
+
+def step_seconds(
+    part: Recipe, shape: tuple[int, int, int], classes: int, tries: Sequence[tuple[Way, int]], *,
+    device: torch.device = CPU, rounds: tuple[int, int] = ROUNDS, patience: float = PATIENCE,
+) -> dict[tuple[Way, int], float]:  # fmt: skip
+    """Seconds of an update of one network with its images' augmentation: medians of a few.
+
+    Args:
+        part: a recipe without a hierarchy.
+        shape: channels, height and width of an image.
+        tries: each a way and a number of images; on a GPU one, whose threads count for nothing.
+        rounds: how often each is timed, at least and at most.
+        patience: seconds after which no further round is timed.
+    """
+    seconds: dict[tuple[Way, int], list[float]] = {each: [] for each in tries}
+    started, prepare = time.perf_counter(), PREPARE[device.type]
+    with own_randomness(device, deterministic=part.deterministic), contextlib.ExitStack() as stack:
         net = models.build(part.model, classes=classes, size=shape[-1], **part.options).train()
-        net.to(memory_format=torch.channels_last)
-        optimizer = loop.make_optimizer(net, recipe)
-        x = torch.rand(images, *shape).contiguous(memory_format=torch.channels_last)
-        y = torch.arange(images) % classes
-        for turn in range(6):  # the first prepares
-            for way in ways:
-                bf16, threads = way[0] == "bf16", thread_count(way[1])
-                with threads, loop.make_update(net, optimizer, recipe, bf16) as update:
-                    before = time.perf_counter()
-                    update(x, y, 0.0)
-                if turn:
-                    seconds[way].append(time.perf_counter() - before)
-            if turn > 1 and time.perf_counter() - started > PATIENCE:
+        net.to(device, memory_format=torch.channels_last)
+        optimizer = loop.make_optimizer(net, part)
+        updates, splits = {}, {}
+        for way, images in tries:
+            make = loop.make_update(net, optimizer, part, way[0] == "bf16")
+            updates[way, images] = stack.enter_context(make)
+            splits[images] = _random_split(images, shape, classes).to(device)
+        for turn in range(prepare + rounds[1]):
+            for way, images in tries:
+                with thread_count(way[1]):
+                    took = _step(updates[way, images], splits[images], part)
+                seconds[way, images] += [took] * (turn >= prepare)
+            enough = turn + 1 >= prepare + rounds[0]
+            if enough and time.perf_counter() - started > patience:
                 break
-    return {way: round(images / statistics.median(took), 1) for way, took in seconds.items()}
+    return {each: statistics.median(took) for each, took in seconds.items()}
+
+
+def _random_split(images: int, shape: tuple[int, int, int], classes: int) -> Split:
+    pixels = torch.randint(0, 256, (images, *shape), dtype=torch.uint8)
+    return Split(pixels, torch.arange(images) % classes)
+
+
+def _step(update: loop.Update, split: Split, part: Recipe) -> float:
+    """Seconds of an update on all images of a split, the mean over its augmentations."""
+    device = split.labels.device
+    started, generator = time.perf_counter(), torch.Generator(device).manual_seed(0)
+    for x, y in batches(split, len(split), generator=generator, augment=part.augment):
+        update(x, y, 0.0)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - started) / part.passes

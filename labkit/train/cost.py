@@ -1,8 +1,7 @@
-"""What a run will cost, before it starts: arithmetic, memory, time.
+"""What a run needs, before it starts: arithmetic and memory.
 
 A network is followed on torch's meta device, where tensors have shapes and no bytes, and what its
-layers would keep for the backward pass is counted. The time follows from that and from how fast
-this machine multiplies and moves memory, which takes half a second to measure.
+layers would keep for the backward pass is counted.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,17 +23,10 @@ from labkit.recipe import Recipe
 from labkit.train.device import use_bf16
 from labkit.train.evaluate import BATCH
 
-__all__ = [
-    "Cost", "Net", "estimate", "examine", "memory", "operations", "parts", "seconds_per_image",
-    "speed",
-]  # fmt: skip
+__all__ = ["Net", "examine", "memory", "operations", "parts"]
 
 # copies of the weights that an optimizer keeps; SGD keeps one with momentum
 STATES = {"sgd": 0, "adam": 2, "radam": 2, "rmsprop": 1, "adadelta": 2}
-# the share of a large matrix product's rate that training reaches, and how often it moves what it
-# keeps: with these, the six networks of benchmarks/results/cpu.json took 0.57 to 1.55 times theirs
-# in four measurements of the machine's rates
-REACHED, TOUCHES = 0.75, 20.0
 # what of a batch lies idle between blocks that are kept, as a factor, and the scratch memory of
 # the kernels in megabytes. On a CPU five of the benchmark's nets and SimpleNet were estimated at
 # 0.83 to 1.1 times their peak. A GPU's are reckoned, not measured: cuBLAS takes 32 MiB for both its
@@ -46,16 +36,6 @@ SCRATCH = {"cpu": 100.0, "cuda": 134.0}
 AUGMENTED = 7  # float32 copies of a chunk of images that `set2` holds at once, counted on a CPU
 SCORED = 3  # float32 outputs of the widest layer that are held at once without a backward pass
 TRAINING = 3  # forward, and backward through inputs and weights
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one run: floating-point operations, images seen, megabytes at the peak, seconds."""
-
-    flop: float
-    images: int
-    memory_mb: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -82,24 +62,6 @@ def parts(recipe: Recipe) -> list[Recipe]:
     return [router, fine]
 
 
-def estimate(recipe: Recipe, data: Data, device: torch.device) -> Cost:
-    """Cost of a recipe on a device, of all networks that it trains.
-
-    Memory is what the run takes beyond what is held before it: on a CPU the interpreter and the
-    set are there already, on a GPU the set is part of it. With the interpreter and the set counted
-    in, the peak is met within 20 % and the time within a factor of two, on the CPU where both were
-    measured; neither has been held against a GPU.
-
-    Raises:
-        InputError: no such model or option.
-    """
-    bf16 = use_bf16(recipe.precision, device)
-    nets = _nets(recipe, data, bf16)
-    images = sum(images for _, images in nets)
-    seconds = sum(images * seconds_per_image(net, device, bf16) for net, images in nets)
-    return Cost(operations(recipe, data), images, memory(recipe, data, device), seconds)
-
-
 def operations(recipe: Recipe, data: Data) -> float:
     """The floating-point operations of a run, of all networks that it trains."""
     nets = _nets(recipe, data, False)
@@ -107,7 +69,12 @@ def operations(recipe: Recipe, data: Data) -> float:
 
 
 def memory(recipe: Recipe, data: Data, device: torch.device) -> float:
-    """The megabytes of `estimate`: weights, gradients, optimizer, and a batch or scored images."""
+    """Megabytes of weights, gradients, the optimizer, and a batch or scored images.
+
+    That is what the run takes beyond what is held before it: on a CPU the interpreter and the set
+    are there already, on a GPU the set is part of it. With both counted in, the peak is met within
+    20 % on the CPU where it was measured; it has not been held against a GPU.
+    """
     bf16, needs = use_bf16(recipe.precision, device), []
     states = STATES[recipe.optimizer] + bool(recipe.optimizer_options.get("momentum"))
     # the training images that pipelines keep as they want them
@@ -126,12 +93,6 @@ def memory(recipe: Recipe, data: Data, device: torch.device) -> float:
     return max(needs) / 1e6 + SCRATCH[device.type]
 
 
-def seconds_per_image(net: Net, device: torch.device, bf16: bool) -> float:
-    """About how long an image takes in training."""
-    rate, bandwidth = speed(device, bf16)
-    return 2 * TRAINING * net.multiply_adds / (REACHED * rate) + TOUCHES * net.kept / bandwidth
-
-
 @functools.lru_cache(maxsize=256)
 def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Net:
     """Count what a network of `labkit.models` holds, whose `options` are JSON.
@@ -148,18 +109,6 @@ def examine(model: str, options: str, classes: int, size: int, bf16: bool) -> Ne
     return Net(table.parameters, table.multiply_adds, more - few, widest)
 
 
-@functools.lru_cache(maxsize=8)
-def speed(device: torch.device, bf16: bool) -> tuple[float, float]:
-    """(operations, bytes) a second of this device, by one large product and one large sum."""
-    n, many = (8192, 2**26) if device.type == "cuda" else (1536, 2**24)  # more than caches hold
-    numbers = torch.Generator(device).manual_seed(0)  # of ones a GPU multiplies more a second
-    a = torch.randn(n, n, generator=numbers, device=device)
-    a = a.bfloat16() if bf16 else a
-    b, c = torch.ones(2, many, device=device)
-    rate = 2 * n**3 / _seconds(lambda: a @ a, device)
-    return rate, 8 * many / _seconds(lambda: torch.add(b, 1, out=c), device)
-
-
 def _nets(recipe: Recipe, data: Data, bf16: bool) -> list[tuple[Net, int]]:
     """Each network that a recipe trains, with the images that it sees."""
     size, classes, images = data.shape[-1], len(data.classes), len(data.train)
@@ -167,18 +116,6 @@ def _nets(recipe: Recipe, data: Data, bf16: bool) -> list[tuple[Net, int]]:
         (examine(net.model, json.dumps(net.options), classes, size, bf16), net.images_shown(images))
         for net in parts(recipe)
     ]
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """The best of a few; the first one prepares."""
-    times = []
-    for _ in range(6):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def _kept(net: nn.Module, batch: int, size: int, width: int) -> int:
