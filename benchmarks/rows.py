@@ -22,7 +22,7 @@ from labkit.errors import OK, InputError
 from labkit.recipe import Recipe
 from labkit.reports import PRESETS, Row, find_rows
 from labkit.reports.rows import Report
-from labkit.train import cost
+from labkit.train import cost, forecast
 from labkit.train.device import own_randomness, pick_device
 from labkit.train.graph import WARM_UP
 
@@ -147,7 +147,8 @@ def _speed(
     bf16 = choice["precision"] == "bf16"
     net = cost.examine(recipe.model, json.dumps(recipe.options), classes, data.side, bf16)
     flop = 2 * cost.TRAINING * net.multiply_adds
-    guess = cost.seconds_per_image(net, device, bf16)
+    way = choice["precision"], choice["threads"]
+    guess, _ = forecast.pace(recipe, (3, data.side, data.side), classes, device, (way,))
     # a GPU's graph is captured after a few steps, and must be there when the time counts
     least = 2 * WARM_UP if device.type == "cuda" else 1
     steps = max(least, round(seconds / (guess * recipe.batch * recipe.passes)))

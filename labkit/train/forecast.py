@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +18,7 @@ from labkit.train import choice, cost
 from labkit.train.choice import Way
 from labkit.train.device import use_bf16
 
-__all__ = ["Cost", "estimate"]
+__all__ = ["Cost", "estimate", "pace"]
 
 WORK = 1e10  # operations of a timed step, about
 A_WEIGHT = 400  # operations that take as long as a step takes for a weight, whatever its images
@@ -65,19 +64,33 @@ def _ways(recipe: Recipe, data: Data, device: torch.device) -> tuple[Way, ...]:
 
 def _seconds(part: Recipe, data: Data, device: torch.device, ways: tuple[Way, ...]) -> float:
     """Of one network: its training, and the scores that are taken on the way and at the end."""
-    step = json.dumps({name: value for name, value in part.to_json().items() if name in STEP})
-    training, scoring = _pace(step, data.shape, len(data.classes), device, ways)
+    training, scoring = pace(part, data.shape, len(data.classes), device, ways)
     shown, test = part.images_shown(len(data.train)), part.test_size or len(data.test)
     watched = part.epochs * (part.validation + test * part.watch_test)
     clean = shown // (part.epochs * part.passes) * part.score_train
     return shown * training + (watched + test + clean) * scoring
 
 
+def pace(
+    part: Recipe, shape: tuple[int, int, int], classes: int, device: torch.device,
+    ways: tuple[Way, ...],
+) -> tuple[float, float]:  # fmt: skip
+    """Seconds to train on an image the fastest of these ways, and to score one; timed once.
+
+    Args:
+        part: a recipe without a hierarchy.
+        shape: channels, height and width of an image.
+        ways: the preferred one first; on a GPU a single one.
+    """
+    step = json.dumps({name: value for name, value in part.to_json().items() if name in STEP})
+    return _pace(step, shape, classes, device, ways)
+
+
 @functools.lru_cache(maxsize=256)
 def _pace(
-    step: str, shape: tuple[int, int, int], classes: int, device: torch.device, ways: Sequence[Way]
-) -> tuple[float, float]:
-    """Seconds to train on an image the fastest way, and to score one."""
+    step: str, shape: tuple[int, int, int], classes: int, device: torch.device,
+    ways: tuple[Way, ...],
+) -> tuple[float, float]:  # fmt: skip
     part = Recipe(dataset="", epochs=1, lr=0.0, **json.loads(step))
     few, images = (0, part.batch) if device.type == "cuda" else _sizes(part, shape, classes)
     tries = [*((way, images) for way in ways), *([(ways[0], few)] if few else [])]

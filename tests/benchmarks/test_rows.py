@@ -64,7 +64,7 @@ def test_a_preset_has_its_own_rows_and_budget(monkeypatch):
     assert [line["row"] for line in results["rows"]] == [r.id for r in report.at("lesson")]
     assert "002-M2" not in {line["row"] for line in results["rows"]}  # too long, unless asked for
     (line,) = rows.bench_rows(["002-M2"], device="cpu")["rows"]
-    assert line["images"] == 40_000
+    assert line["images"] == 120_000
     assert results["rows"][0]["images"] == 400_000
     assert {line["report"] for line in results["rows"]} == {report.title}
     with pytest.raises(InputError, match="preset is 'ful'"):
