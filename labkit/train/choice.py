@@ -28,12 +28,18 @@ from labkit.data.batches import batches
 from labkit.parameters import BY_HAND
 from labkit.recipe import Recipe
 from labkit.train import cost, loop
-from labkit.train.device import cpu_name, own_randomness, thread_count, use_bf16
+from labkit.train.device import (
+    cpu_name,
+    own_randomness,
+    reuse_memory,
+    thread_count,
+    use_bf16,
+)
 from labkit.train.evaluate import IMAGENET, Numerics
 from labkit.train.folder import RunFolder
 from labkit.train.graph import WARM_UP
 
-__all__ = ["Way", "choose", "fastest", "image_work", "images_for", "step_seconds", "ways"]
+__all__ = ["Way", "choose", "fastest", "images_for", "step_seconds", "ways"]
 
 Way = tuple[str, int]  # precision, threads
 CPU = torch.device("cpu")
@@ -41,7 +47,7 @@ CPU = torch.device("cpu")
 LEAST_WORK = 1e13  # operations of a run below which nothing is timed: half a minute on two cores
 STEP_WORK = 2e10  # operations of a timed step, about; a tenth of a second
 ROUNDS, PATIENCE = (2, 5), 3.0  # rounds of timed steps; no further one after so many seconds
-A_BYTE = 200  # operations that take as long as what a step does with a byte that it keeps
+A_BYTE = 100  # operations that take as long as what a step does with a byte that it keeps
 # rounds that prepare: memory, kernels, and on a GPU the graph
 PREPARE = {"cpu": 1, "cuda": WARM_UP + 1}
 CLEARLY = 1.05  # another choice than fp32 on all threads must be so much faster
@@ -142,14 +148,10 @@ def _rates(
     return {way: round(images / seconds, 1) for (way, _), seconds in took.items()}
 
 
-def images_for(part: Recipe, net: cost.Net, work: float) -> int:
+def images_for(part: Recipe, net: cost.Net, work: float, least: int = 4) -> int:
     """How many images, of a batch, take as long in an update as so many operations, about."""
-    return max(4, min(part.batch, round(work / image_work(net))))
-
-
-def image_work(net: cost.Net) -> float:
-    """Operations of an image in an update, and as many as its memory's traffic has time for."""
-    return 2 * cost.TRAINING * net.multiply_adds + A_BYTE * net.kept
+    each = 2 * cost.TRAINING * net.multiply_adds + A_BYTE * net.kept
+    return min(part.batch, max(least, round(work / each)))
 
 
 def step_seconds(
@@ -166,6 +168,7 @@ def step_seconds(
         patience: seconds after which no further round is timed.
     """
     seconds: dict[tuple[Way, int], list[float]] = {each: [] for each in tries}
+    reuse_memory()  # as a run does
     started, prepare = time.perf_counter(), PREPARE[device.type]
     with own_randomness(device, deterministic=part.deterministic), contextlib.ExitStack() as stack:
         net = models.build(part.model, classes=classes, size=shape[-1], **part.options).train()

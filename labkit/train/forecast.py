@@ -20,9 +20,8 @@ from labkit.train.device import use_bf16
 
 __all__ = ["Cost", "estimate", "pace"]
 
-WORK = 1e10  # operations of a timed step, about
-A_WEIGHT = 400  # operations that take as long as a step takes for a weight, whatever its images
-ROUNDS, PATIENCE = (1, 3), 0.3  # rounds of steps; no further one after so many seconds
+WORK, LEAST = 1.5e10, 8  # operations of a timed step, about, and its fewest images
+ROUNDS, PATIENCE = (1, 3), 0.5  # rounds of steps; no further one after so many seconds
 FORWARD = 1 / 3  # of a step in fp32, which is what an image takes to be scored
 # of a recipe, what decides how long a step takes
 STEP = ("model", "options", "optimizer", "batch", "augment", "precision")
@@ -92,22 +91,23 @@ def _pace(
     ways: tuple[Way, ...],
 ) -> tuple[float, float]:  # fmt: skip
     part = Recipe(dataset="", epochs=1, lr=0.0, **json.loads(step))
-    few, images = (0, part.batch) if device.type == "cuda" else _sizes(part, shape, classes)
-    tries = [*((way, images) for way in ways), *([(ways[0], few)] if few else [])]
+    net = cost.examine(part.model, json.dumps(part.options), classes, shape[-1], False)
+    many = part.batch if device.type == "cuda" else choice.images_for(part, net, WORK, LEAST)
+    few = many if many == part.batch else max(2, many // 3)
+    tries = [(way, images) for way in ways for images in dict.fromkeys((many, few))]
     took = choice.step_seconds(
         part, shape, classes, tries, device=device, rounds=ROUNDS, patience=PATIENCE
     )
-    whole = took[ways[0], images]
-    # what a step takes whatever its images, such as the optimizer; a batch pays it once
-    fixed = max(0.0, (images * took[ways[0], few] - few * whole) / (images - few)) if few else 0.0
-    each = [max(took[way, images] - fixed, 0.1 * whole) / images for way in ways]
-    return min(each) + fixed / part.batch, FORWARD * each[0]
+    each = [_an_image(part.batch, many, took[way, many], few, took[way, few]) for way in ways]
+    return min(each), FORWARD * each[0]
 
 
-def _sizes(part: Recipe, shape: tuple[int, int, int], classes: int) -> tuple[int, int]:
-    """Images of the timed steps: of a small one, or 0 where none is wanted, and of a large one."""
-    net = cost.examine(part.model, json.dumps(part.options), classes, shape[-1], False)
-    images = choice.images_for(part, net, WORK)
-    if images == part.batch or net.parameters * A_WEIGHT < images * choice.image_work(net) / 5:
-        return 0, images
-    return max(2, images // 2), min(part.batch, 2 * images)
+def _an_image(batch: int, many: int, long: float, few: int, short: float) -> float:
+    """Seconds of an image in a batch, by the seconds of steps of many images and of a few.
+
+    What a step takes whatever its images, such as the optimizer, a batch pays but once.
+    """
+    if many == few:
+        return long / many
+    slope = min(max((long - short) / (many - few), long / many / 4), long / many)
+    return slope + (long - many * slope) / batch
