@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from labkit import compare, parameters, records
+from labkit.compare import Evidence
 from labkit.data import Data, Split, available, load
 from labkit.errors import InputError
 from labkit.recipe import Recipe
@@ -101,14 +102,17 @@ class Session:
         Raises:
             InputError: no such row in this report, or none at this preset.
         """
-        report, experiment = find_row(row)
-        if report is not self.report:
-            raise InputError(f"row {row} belongs to {report.name}, not to {self.report.name}")
-        recipe = experiment.at(self.preset)
+        recipe = self._own_row(row).at(self.preset)
         if recipe is None:
             rows = ", ".join(each.id for each in (*self.rows, *self.long_rows))
             raise InputError(f"row {row} is not part of preset {self.preset!r}; it has {rows}")
         return self._budget(recipe).replace(dataset=self._dataset(recipe.dataset), seed=seed)
+
+    def _own_row(self, row: str) -> Row:
+        report, experiment = find_row(row)
+        if report is not self.report:
+            raise InputError(f"row {row} belongs to {report.name}, not to {self.report.name}")
+        return experiment
 
     def _budget(self, recipe: Recipe) -> Recipe:
         """The recipe with the notebook's epochs and images, and no more than a stand-in has."""
@@ -155,10 +159,17 @@ class Session:
         return self.data.test_subset(self.recipe(row).test_size)
 
     def table(self) -> pd.DataFrame:
-        """published | recorded at full | this run | gap | source, for every row of the report."""
-        titles = {row.id: row.title for row in self.all_rows}
-        published = compare.published(report=self.report.id)
-        return compare.table(titles, self._run_records(), self.recorded("full"), published)
+        """published | at full | gap, for every row that has a printed number or a full record."""
+        full, published = self.evidence().rows, compare.published(report=self.report.id)
+        return compare.table(self._titles(), full, published)
+
+    def planned(self) -> pd.DataFrame:
+        """The rows that have not been run at the report's own budget, and what was seen of them."""
+        return compare.planned(self._titles(), self._run_records(), self._recorded())
+
+    def proof(self) -> pd.DataFrame:
+        """What this notebook has trained: images, epochs, time; on real images accuracy as well."""
+        return compare.proof(self._titles(), self._run_records(), self._recorded())
 
     def claims(self) -> pd.DataFrame:
         """Each claim of the report, judged by this notebook's runs and the recorded ones."""
@@ -170,15 +181,28 @@ class Session:
         noise = compare.Noise([*every, *new])
         return compare.verdicts(self.report.claims, records.by_row([*report, *new]), noise)
 
-    def recorded(self, preset: str) -> dict[str, list[Record]]:
-        """The committed records of this report at a preset, by row."""
-        return records.by_row(records.recorded(self.report.name, preset=preset))
+    def evidence(self, *rows: str, alike: bool = False) -> Evidence:
+        """For each row the best records there are, of this notebook or published with it.
 
-    def committed(self, preset: str, *rows: str, seed: int | None = None) -> list[Record]:
-        """As `recorded`, of these rows and in their order; of one seed, where one is given."""
-        recorded = self.recorded(preset)
-        every = [record for row in rows for record in recorded.get(row, [])]
-        return [record for record in every if seed in (None, record["recipe"]["seed"])]
+        On real images only; rows without any are its `untested`. No rows are all of the report.
+
+        Args:
+            rows: ids, in the order in which they are wanted.
+            alike: all at one budget, that which most of the rows have.
+
+        Raises:
+            InputError: no such row in this report.
+        """
+        for row in rows:
+            self._own_row(row)
+        wanted = rows or [row.id for row in self.all_rows]
+        return compare.evidence(wanted, self._run_records(), self._recorded(), alike=alike)
+
+    def _titles(self) -> dict[str, str]:
+        return {row.id: row.title for row in self.all_rows}
+
+    def _recorded(self) -> dict[str, list[Record]]:
+        return records.by_row(records.recorded(self.report.name))
 
     def _run_records(self) -> dict[str, list[Record]]:
         return {row: [run.record for run in runs] for row, runs in self._runs.items()}

@@ -30,7 +30,7 @@ def forged(row="002-M1", top1=0.4, *, seed=0, epochs=6, classes=10, images=2000,
     record = {
         "schema": 1, "row": row, "report": "keras_vs_mbn", "preset": "full", "digest": "0" * 16,
         "recipe": {"model": "mbn", "dataset": "cifar100", "seed": seed, "epochs": epochs,
-                   "train_size": 0},
+                   "batch": 128, "train_size": 0},
         "rows": rows,
         "test": {"loss": 2.4, "top1": top1, "top3": min(1.0, 1.4 * top1), "top5": 1.0,
                  "images": images},

@@ -16,25 +16,25 @@ def test_smoke_is_synthetic_and_says_so():
     run = report.run("002-M1")
     assert run.record["preset"] == "smoke"
     assert run.record.recipe.epochs == 1
-    table = report.table()
-    assert set(table["row"]) >= {"002-M1", "002-M2"}
-    assert "synthetic" in table.to_string().lower()
+    assert "synthetic" in report.proof().to_string()
+    assert not [record for record in report.evidence() if record["data"]["synthetic"]]
+    assert set(report.table()["row"]) >= {"002-M1", "002-M2"}
     claims = report.claims()
     assert len(claims) == len(report.report.claims)
 
 
-def test_committed_records_come_in_the_order_asked_for(home, monkeypatch):
+def test_evidence_is_of_this_report_and_never_synthetic(home, monkeypatch):
     monkeypatch.setenv("LABKIT_RECORDS", str(home / "records"))
     report = lk.report("keras_vs_mbn", epochs=1)
-    for run in (report.train("002-C1"), report.train("002-M1", 1), report.train("002-M1", 0)):
-        path = home / "records" / records.file_name(run.record)
-        records.claim(run.record, path)
-    asked = report.committed("smoke", "002-M1", "002-T2", "002-C1")
-    assert [(r["row"], r.recipe.seed) for r in asked] == [
-        ("002-M1", 0), ("002-M1", 1), ("002-C1", 0),
-    ]  # fmt: skip
-    assert report.committed("smoke", "002-M1", "002-C1", seed=1) == asked[1:2]
-    assert report.committed("full", "002-M1") == []
+    run = report.run("002-M1")
+    assert report.evidence("002-M1").untested == ("002-M1",)
+    data = dict(run.record["data"]) | {"synthetic": False, "complete": True, "name": "cifar100"}
+    record = records.amend(run.record, {"preset": "full", "data": data})
+    records.claim(record, home / "records" / records.file_name(record))
+    assert [r["row"] for r in report.evidence("002-M2", "002-M1")] == ["002-M1"]
+    assert "002-M1" not in report.planned().index
+    with pytest.raises(lk.InputError, match="belongs to"):
+        report.evidence("003-S10")
 
 
 def test_a_report_with_another_budget_is_not_the_reports_own():

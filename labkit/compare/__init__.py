@@ -19,10 +19,11 @@ from labkit.compare.claims import (
     ratio,
     within,
 )
+from labkit.compare.evidence import Evidence, caption, evidence
 from labkit.compare.judges import Verdict, judge
 from labkit.compare.noise import Noise, Pool, band, t_quantile
 from labkit.compare.published import published, published_number, published_sentence
-from labkit.compare.tables import KEYS, table, verdicts
+from labkit.compare.tables import KEYS, planned, proof, table, verdicts
 from labkit.compare.values import (
     Agreement,
     Value,
@@ -36,9 +37,10 @@ from labkit.compare.values import (
 )
 
 __all__ = [
-    "KEYS", "REPRODUCED", "Agreement", "Claim", "Needs", "Noise", "Pool", "Value", "Verdict",
-    "agreement", "answers", "at_budget", "at_least", "at_most", "band", "below", "describe",
-    "elapsed", "equal", "higher", "judge", "label", "lower", "mean_and_spread", "measure",
-    "measured", "monotone", "no_better", "overlap", "peak_at", "published", "published_number",
-    "published_sentence", "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
+    "KEYS", "REPRODUCED", "Agreement", "Claim", "Evidence", "Needs", "Noise", "Pool", "Value",
+    "Verdict", "agreement", "answers", "at_budget", "at_least", "at_most", "band", "below",
+    "caption", "describe", "elapsed", "equal", "evidence", "higher", "judge", "label", "lower",
+    "mean_and_spread", "measure", "measured", "monotone", "no_better", "overlap", "peak_at",
+    "planned", "proof", "published", "published_number", "published_sentence", "ranking", "ratio",
+    "t_quantile", "table", "verdicts", "within",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables for readers: ours beside the published numbers, and the verdict on every claim."""
+"""Tables for readers: ours beside the published numbers, what is planned, what was run here."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 import pandas as pd
 
 from labkit.compare.claims import Claim
+from labkit.compare.evidence import FULL, budget, evidence
 from labkit.compare.judges import judge
 from labkit.compare.noise import Noise
 from labkit.compare.values import (
     EXACT,
     READERS,
-    SYNTHETIC,
     Rows,
     Value,
     fraction,
     label,
     mean_and_spread,
     measured,
-    synthetic,
 )
 
-__all__ = ["KEYS", "Table", "table", "verdicts"]
+__all__ = ["KEYS", "Table", "planned", "proof", "table", "verdicts"]
 
 KEYS = ["key", "best", "logged"]  # columns for code that filters a table; no reader sees them
 COMPARABLE = {*READERS, "coarse_top1"} - {"epochs"}  # how long a run was set to run is no result
 NOT_PRINTED = {"metric": "test_top1", "value": None, "selection": "", "kind": ""}
+PRINTED = ("report", "log")  # kinds of published numbers; the literature has other recipes
 
 
 class Table(pd.DataFrame):
@@ -51,38 +51,79 @@ def verdicts(claims: Iterable[Claim], records: Rows, noise: Noise | None = None)
     return Table(lines, index=index, columns=["claim", "verdict", "evidence"])
 
 
-def table(
-    rows: Mapping[str, str],
-    runs: Rows,
-    recorded: Rows,
-    published: pd.DataFrame,
-    *,
-    ours: str = "this run",
-) -> pd.DataFrame:
-    """Published beside ours: one line for each published metric of each row.
+def table(rows: Mapping[str, str], records: Rows, published: pd.DataFrame) -> pd.DataFrame:
+    """Published beside ours at the report's own budget: one line for each number of each row.
 
-    The columns are row, title, metric (in words), published, recorded at full, `ours`, gap and
-    source; then, for code, key (the metric), best (of the best test epoch, not the last) and
-    logged (by the report's author, not printed). A row without a published number has a line for
-    its test accuracy. The cells are `Value`s, or empty text. The gap is ours minus published: of
-    `runs` where they ran at full on the whole of the real data, else of the recorded ones, else
-    of `runs`. None is drawn from synthetic data.
+    The columns are row, title, metric (in words), published, at full, gap and source; then, for
+    code, key (the metric), best (of the best test epoch, not the last) and logged (by the
+    report's author, not printed). The cells are `Value`s, or empty text. A row stands here if it
+    has a printed number or a record at the report's own budget: of all its epochs, on all of its
+    real images. Other records are left out, for they must not stand beside a printed number.
 
     Args:
         rows: title of each row, by its id.
-        runs: records of each row that stand in the column `ours`.
-        recorded: committed records of each row at preset full.
-        published: lines of `published()`.
-        ours: what the column of `runs` is called.
+        records: the records of each row.
+        published: lines of `published()`; those of the literature are left out.
     """
+    published = published[published["kind"].isin(PRINTED)]
     lines = []
     for row, title in rows.items():
+        ours = [record for record in records.get(row, ()) if budget(record) == FULL]
         printed = filter(_comparable, published[published["row"] == row].to_dict("records"))
-        for line in list(printed) or [NOT_PRINTED]:
-            here, there = (_value(group.get(row, []), line) for group in (runs, recorded))
-            lines.append([row, title, *_cells(line, here, there, ours)])
-    head = ["row", "title", "metric", "published", "recorded at full", ours, "gap", "source", *KEYS]
+        for line in list(printed) or [NOT_PRINTED] * bool(ours):
+            lines.append([row, title, *_cells(line, _value(ours, line))])
+    head = ["row", "title", "metric", "published", "at full", "gap", "source", *KEYS]
     return Table(lines, columns=head)
+
+
+def planned(rows: Mapping[str, str], own: Rows, recorded: Rows) -> pd.DataFrame:
+    """The rows that have not been run at the report's own budget: title, and what was seen of it.
+
+    Args:
+        rows: title of each row, by its id.
+        own: the runs of this notebook, by row.
+        recorded: those that are published with it, by row.
+    """
+    best = evidence(rows, own, recorded).rows
+    seen = {row: budget(best[row][0]) if row in best else "nothing yet" for row in rows}
+    lines = {row: (rows[row], words) for row, words in seen.items() if words != FULL}
+    index = pd.Index(lines, name="row")
+    return Table(lines.values(), index=index, columns=["planned at full", "so far"])
+
+
+def proof(rows: Mapping[str, str], own: Rows, recorded: Rows) -> pd.DataFrame:
+    """That the code runs on this machine: images, epochs and time of what a notebook trained.
+
+    On real images, test accuracy as well, and beside it that of the recorded runs at this preset.
+
+    Args:
+        rows: title of each row, by its id.
+        own: the runs of this notebook, by row.
+        recorded: those that are published with it, by row.
+    """
+    lines = {row: _proof(own[row], recorded.get(row, ())) for row in rows if own.get(row)}
+    index = pd.Index([rows[row] for row in lines], name="trained here")
+    return Table(pd.DataFrame(lines.values(), index=index)).fillna("")
+
+
+def _proof(own: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]]) -> dict:
+    first = own[0]
+    synthetic = first["data"]["synthetic"]
+    line = {
+        "images": f"{first['details']['train_images']:,}{' synthetic' * synthetic}",
+        "epochs": len(first["rows"]),
+        "time": _mean("seconds", own),
+    }
+    if synthetic:
+        return line
+    alike = [r for r in recorded if r["preset"] == first["preset"] and budget(r) == budget(first)]
+    there = _mean("test_top1", alike) if alike else ""
+    return line | {"test top-1": _mean("test_top1", own), "recorded at this preset": there}
+
+
+def _mean(metric: str, records: Sequence[Mapping[str, Any]]) -> Value:
+    values = measured(records, metric)
+    return Value(metric, *mean_and_spread(values), len(values))
 
 
 def _comparable(line: Mapping[str, Any]) -> bool:
@@ -90,27 +131,12 @@ def _comparable(line: Mapping[str, Any]) -> bool:
     return line["selection"] != "during" and line["metric"] in COMPARABLE
 
 
-def _cells(
-    line: Mapping[str, Any], here: Value | str, there: Value | str, ours: str
-) -> tuple[Any, ...]:
+def _cells(line: Mapping[str, Any], ours: Value | str) -> tuple[Any, ...]:
     metric, best = line["metric"], line["selection"] == "best"
     printed = "" if line["value"] is None else Value(metric, line["value"])
     words = label(metric) + " (best epoch)" * best
-    gap = _gap(printed, here, there, ours) if printed else ""
-    return words, printed, there, here, gap, _source(line), metric, best, line["kind"] == "log"
-
-
-def _gap(printed: Value, here: Value | str, there: Value | str, ours: str) -> str:
-    """Ours minus published in words, and which of ours it is."""
-    if here and not here.mark:
-        value, whose = here.value, ours
-    elif there and not there.mark:
-        value, whose = there.value, "recorded"
-    elif here and here.mark != SYNTHETIC:
-        value, whose = here.value, here.mark
-    else:
-        return "none from synthetic data" if here else ""
-    return f"{_distance(printed, value)} ({whose})"
+    gap = _distance(printed, ours.value) if printed and ours else ""
+    return words, printed, ours, gap, _source(line), metric, best, line["kind"] == "log"
 
 
 def _distance(printed: Value, value: float) -> str:
@@ -124,7 +150,7 @@ def _distance(printed: Value, value: float) -> str:
 
 
 def _value(records: Sequence[Mapping[str, Any]], line: Mapping[str, Any]) -> Value | str:
-    """Mean and spread of what the records have beside a line, marked by what they cannot say.
+    """Mean and spread of what the records have beside a line.
 
     Beside a score of the best test epoch stands ours of that kind, or nothing: a run that did not
     watch the test set has none.
@@ -135,22 +161,7 @@ def _value(records: Sequence[Mapping[str, Any]], line: Mapping[str, Any]) -> Val
         return ""
     if metric in EXACT and len(set(values)) == 1:  # a count is the model's, not the run's
         return Value(metric, values[0])
-    mean, spread = mean_and_spread(values)
-    return Value(metric, mean, spread, len(values), "" if metric in EXACT else _mark(records))
-
-
-def _mark(records: Sequence[Mapping[str, Any]]) -> str:
-    if synthetic(records):
-        return SYNTHETIC
-    presets = sorted({record["preset"] for record in records} - {"full"})
-    marks = presets + ["subset"] * any(_reduced(record) for record in records)
-    return ", ".join(marks)
-
-
-def _reduced(record: Mapping[str, Any]) -> bool:
-    """Less data than the row asks for: files that are a subset, or a preset's smaller share."""
-    small = record["preset"] != "full" and record["recipe"].get("train_size", 0) > 0
-    return small or not record["data"]["complete"]
+    return Value(metric, *mean_and_spread(values), len(values))
 
 
 def _source(line: Mapping[str, Any]) -> str:

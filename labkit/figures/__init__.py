@@ -7,7 +7,7 @@ Needs the `[book]` extra; nothing here imports torch, so every picture can be re
 """
 
 from labkit.figures.budget import over_time
-from labkit.figures.canvas import alt, png, show, show_any, theme
+from labkit.figures.canvas import alt, png, show, theme
 from labkit.figures.charts import ablation, accuracy_against_cost, bars, schedule
 from labkit.figures.classes import agreement, confusion, partition
 from labkit.figures.curves import curves
@@ -22,5 +22,5 @@ __all__ = [
     "DRAWINGS", "Box", "Branch", "Drawing", "ablation", "accuracy_against_cost", "agreement",
     "alt", "answers", "attention", "augment_grid", "bars", "coarse_to_fine", "confusion",
     "curves", "drawing", "drops", "family_tree", "flow", "gallery", "line", "network", "origins",
-    "over_time", "partition", "png", "routing", "samples", "schedule", "show", "show_any", "theme",
+    "over_time", "partition", "png", "routing", "samples", "schedule", "show", "theme",
 ]  # fmt: skip

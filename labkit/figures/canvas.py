@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from labkit.compare.evidence import Evidence, budget, caption
+from labkit.reports import REPORTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
-    "COLOURS", "HATCHES", "INK", "LINES", "SOFT", "alt", "as_records", "heading", "libraries",
-    "marker", "name", "names", "percent", "plain_digits", "png", "show", "show_any",
-    "theme", "with_alt", "word",
+    "COLOURS", "HATCHES", "INK", "LINES", "SOFT", "alt", "as_records", "heading", "in_words",
+    "libraries", "marker", "name", "names", "of_records", "percent", "plain_digits", "png", "show",
+    "span", "sub", "theme", "titled", "with_alt", "word",
 ]  # fmt: skip
 
 SHORTEST = 30  # characters of an alternative text
@@ -112,24 +117,26 @@ def show(figure: Figure) -> None:
     display(data, raw=True, metadata={"image/png": {"alt": alt(figure)}})
 
 
-def show_any(
-    draw: Callable[..., Figure],
-    records: Sequence[Any],
-    otherwise: str = "There is no record of these rows yet.",
-    **options: Any,
-) -> None:
-    """Display `draw(records, **options)`, or say that there is nothing to draw.
+def of_records(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """A figure of records; where the evidence has none, it says so in words."""
 
-    Args:
-        draw: a figure of this room.
-        records: runs or records, or none.
-        otherwise: the sentence for none.
-        options: what else the figure takes.
-    """
-    if records:
-        show(draw(records, **options))
-    else:
-        print(otherwise)
+    @functools.wraps(draw)
+    def figure(records: Any, *args: Any, **options: Any) -> Figure:
+        if isinstance(records, Evidence) and not records:
+            rows = ", ".join(map(_title, records.untested)) or "any row"
+            return in_words(f"No record yet of {rows}")
+        return draw(records, *args, **options)
+
+    return figure
+
+
+def in_words(text: str) -> Figure:
+    """A figure that says in words that there is nothing to draw."""
+    with theme() as plt:
+        figure, axes = plt.subplots(figsize=(8.0, 1.2))
+        axes.axis("off")
+        axes.set_title(textwrap.fill(text, 85), fontsize=12, loc="left")
+    return with_alt(figure, f"{text}: nothing is drawn.")
 
 
 def as_records(records: Any) -> list[Mapping[str, Any]]:
@@ -146,17 +153,51 @@ def as_records(records: Any) -> list[Mapping[str, Any]]:
 
 
 def name(record: Mapping[str, Any]) -> str:
-    """What a legend calls a record."""
-    return record["row"] or record["recipe"]["model"]
+    """What a legend calls a record: its row's title, or the model of a run that has no row."""
+    return _title(record["row"]) or record["recipe"]["model"]
 
 
-def names(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Legend names, with the seed where a row occurs twice."""
-    plain = [name(record) for record in records]
+def names(records: Sequence[Mapping[str, Any]], *, seeds: bool = True) -> list[str]:
+    """Legend names, with the budget where it is not the same for all.
+
+    Args:
+        records: what the legend is of.
+        seeds: whether the seed is told where a row occurs twice.
+    """
+    plain, budgets = [name(record) for record in records], [budget(record) for record in records]
+    if len(set(budgets)) > 1:
+        plain = [f"{one} ({kind})" for one, kind in zip(plain, budgets, strict=True)]
     return [
-        f"{one}, seed {record['recipe']['seed']}" if plain.count(one) > 1 else one
+        f"{one}, seed {record['recipe']['seed']}" if seeds and plain.count(one) > 1 else one
         for one, record in zip(plain, records, strict=True)
     ]
+
+
+def titled(text: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """A figure's name with what its records are, as its alternative text begins."""
+    return f"{text}, {caption(records)}"
+
+
+def sub(text: str, records: Sequence[Mapping[str, Any]], inches: float) -> str:
+    """A title, and below it what the records are, in lines that fit a figure of this width."""
+    lines = (textwrap.fill(part, round(9.5 * inches)) for part in (text, caption(records)))
+    return "\n".join(lines)
+
+
+def span(shares: Sequence[float]) -> str:
+    """One share, or the lowest and the highest of several: "61.2 %" or "60.1 % to 62.3 %"."""
+    ends = list(dict.fromkeys(map(percent, (min(shares), max(shares)))))
+    return " to ".join(ends)
+
+
+def _title(row: str) -> str:
+    """The title of a row of the reports; any other name as it is."""
+    return _titles().get(row, row)
+
+
+@functools.cache
+def _titles() -> dict[str, str]:
+    return {row.id: row.title for report in REPORTS.values() for row in report.rows}
 
 
 def heading(text: str, synthetic: bool) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from labkit.compare import Value, describe, label, mean_and_spread, measure
-from labkit.compare.values import fraction, synthetic
+from labkit.compare.values import fraction
 from labkit.figures.canvas import (
     COLOURS,
     HATCHES,
@@ -18,10 +18,13 @@ from labkit.figures.canvas import (
     as_records,
     heading,
     marker,
-    name,
+    names,
+    of_records,
     percent,
     plain_digits,
+    sub,
     theme,
+    titled,
     with_alt,
 )
 
@@ -31,28 +34,24 @@ if TYPE_CHECKING:
 
 __all__ = ["ablation", "accuracy_against_cost", "bars", "schedule"]
 
-KINDS = ("published", "recorded at full", "this run")
+KINDS = ("published", "at full")
 COSTS = {"memory": "memory_report_unit"}  # short names
 
 
 def bars(table: pd.DataFrame, metric: str = "test_top1") -> Figure:
-    """Published, recorded and this run's value of each row.
-
-    Values from synthetic data are left out: they must not stand beside published ones.
+    """The published value of each row, and ours at the report's own budget.
 
     Args:
         table: that of `compare.table` or `report.table()`.
         metric: which of its lines are drawn.
 
     Raises:
-        ValueError: no line has the metric outside synthetic data.
+        ValueError: no line has the metric.
     """
     lines = _bar_lines(table, metric)
     kinds = [kind for kind in KINDS if kind in lines]
-    title = f"Published and ours: {label(metric)}"
-    if table["this run"].map(_synthetic).any():
-        title += " (this run is on synthetic data and not drawn)"
-    words = [textwrap.fill(f"{r}  {t}", 34) for r, t in zip(lines.row, lines.title, strict=True)]
+    title = f"Published, and ours at the report's own budget: {label(metric)}"
+    words = [textwrap.fill(text, 34) for text in lines.title]
     room = max(0.28 * len(kinds), *(0.21 * (1 + text.count("\n")) for text in words))
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(9, 1.2 + room * len(lines)))
@@ -62,20 +61,21 @@ def bars(table: pd.DataFrame, metric: str = "test_top1") -> Figure:
         axes.invert_yaxis()
         axes.margins(x=0.2)
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel=label(metric) + " (%)" * fraction(metric), title=title)
+        axes.set(xlabel=label(metric) + " (%)" * fraction(metric), title=textwrap.fill(title, 66))
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     caption = "; ".join(
-        f"{line['row']} " + ", ".join(f"{kind} {line[kind]}" for kind in kinds if line[kind])
+        f"{line['title']}: " + ", ".join(f"{kind} {line[kind]}" for kind in kinds if line[kind])
         for line in lines.to_dict("records")
     )
     return with_alt(figure, f"{title}. {caption}.")
 
 
+@of_records
 def accuracy_against_cost(records: Any, cost: str = "seconds") -> Figure:
     """Test accuracy over what it cost, one point a row (mean over its seeds).
 
     Args:
-        records: runs or records; those without the cost are left out.
+        records: evidence, runs or records; those without the cost are left out.
         cost: seconds, parameters, memory (report 000's unit), peak_memory_mb or multiply_adds.
 
     Raises:
@@ -85,20 +85,19 @@ def accuracy_against_cost(records: Any, cost: str = "seconds") -> Figure:
     records = [r for r in as_records(records) if measure(r, cost) is not None]
     if not records:
         raise ValueError(f"none of the records has a number for {cost!r}")
-    points = _means(records, cost)
+    points, title = _means(records, cost), f"Test accuracy against {label(cost)}"
     with theme() as plt:
-        figure, axes = plt.subplots(figsize=(8, 4.8))
+        figure, axes = plt.subplots(figsize=(9, 5))
         for index, (row, (x, y)) in enumerate(points.items()):
-            axes.plot(x, 100 * y, marker(index), color=COLOURS[index % 7], markersize=9,
-                      label=f"{row}: {percent(y)}, {describe(cost, x)}")  # fmt: skip
+            text = textwrap.fill(f"{row}: {percent(y)}, {describe(cost, x)}", 32)
+            axes.plot(x, 100 * y, marker(index), color=COLOURS[index % 7], markersize=9, label=text)
         axes.margins(x=0.1, y=0.12)
         plain_digits(axes, log=_wide([x for x, _ in points.values()]))
-        title = heading(f"Accuracy against {label(cost)}", synthetic(records))
         xlabel = label(cost) + " (s)" * (cost == "seconds")
-        axes.set(xlabel=xlabel, ylabel="test top-1 (%)", title=title)
+        axes.set(xlabel=xlabel, ylabel="test top-1 (%)", title=sub(title, records, 6))
         figure.legend(loc="outside right upper")
-    caption = "; ".join(f"{r} {percent(y)} at {describe(cost, x)}" for r, (x, y) in points.items())
-    return with_alt(figure, f"Test accuracy against {label(cost)}: {caption}.")
+    text = "; ".join(f"{r} {percent(y)} at {describe(cost, x)}" for r, (x, y) in points.items())
+    return with_alt(figure, f"{titled(title, records)}: {text}.")
 
 
 def ablation(
@@ -170,18 +169,13 @@ def _bar_lines(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     lines = table.assign(**cells)
     lines = lines[lines[list(KINDS)].notna().any(axis=1)].drop_duplicates("row")
     if lines.empty:
-        raise ValueError(f"the table has no line for {metric!r} outside synthetic data")
+        raise ValueError(f"the table has no line for {metric!r}")
     lines = lines.reset_index(drop=True)
     return lines.drop(columns=[kind for kind in KINDS if lines[kind].isna().all()])
 
 
 def _drawable(cell: Any, metric: str) -> Value | None:
-    ours = isinstance(cell, Value) and cell.metric == metric and not _synthetic(cell)
-    return cell if ours else None
-
-
-def _synthetic(cell: Any) -> bool:
-    return isinstance(cell, Value) and cell.mark == "synthetic"
+    return cell if isinstance(cell, Value) and cell.metric == metric else None
 
 
 def _bars(
@@ -204,8 +198,8 @@ def _bars(
 def _means(records: Sequence[Mapping[str, Any]], cost: str) -> dict[str, tuple[float, float]]:
     """(mean cost, mean test accuracy) of each row."""
     rows: dict[str, list[Mapping[str, Any]]] = {}
-    for record in records:
-        rows.setdefault(name(record), []).append(record)
+    for record, name in zip(records, names(records, seeds=False), strict=True):
+        rows.setdefault(name, []).append(record)
     metrics = (cost, "test_top1")
     return {
         row: tuple(mean_and_spread([measure(r, metric) for r in group])[0] for metric in metrics)

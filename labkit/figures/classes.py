@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import compare
-from labkit.compare.values import synthetic
+from labkit.compare.values import same_images
 from labkit.figures.canvas import (
     COLOURS,
     INK,
     as_records,
-    heading,
+    in_words,
     libraries,
     name,
+    names,
+    of_records,
     percent,
+    sub,
     theme,
+    titled,
     with_alt,
     word,
 )
@@ -33,13 +38,14 @@ READABLE = 25  # more classes than this have no room for their names
 MISTAKES = 3  # so many are told in words
 
 
+@of_records
 def confusion(
     record: Any, classes: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
     """How often test images of a class (row) were called another (column), in %.
 
     Args:
-        record: a run or a record.
+        record: evidence, a run or a record; of several, the first is shown.
         classes: the names of its classes, in the order of their numbers.
         groups: the classes of each group; then rows and columns are groups, and right means the
             right group.
@@ -47,7 +53,7 @@ def confusion(
     Raises:
         ValueError: a class is in no group.
     """
-    (record,) = as_records(record)
+    record = as_records(record)[0]
     labels, guesses = compare.answers(record)
     words = [word(one) for one in classes]
     if groups:
@@ -57,47 +63,57 @@ def confusion(
     np.add.at(counts, (labels, guesses), 1)
     shares = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
     kind = "group" if groups else "class"
-    title = heading(f"{name(record)}: true {kind} against predicted", synthetic([record]))
-    figure = _heat(shares, words, kind, title)
+    title = f"{name(record)}: true {kind} against predicted"
+    figure = _heat(shares, words, kind, sub(title, [record], 6))
     right = f"{percent(np.trace(counts) / counts.sum())} of {int(counts.sum()):,} test images"
     mistakes = _mistakes(counts, shares, words)
     return with_alt(
         figure,
-        f"Confusion matrix. {title}: {right} in the right {kind}. Most often mistaken: {mistakes}.",
+        f"Confusion matrix. {titled(title, [record])}: {right} in the right {kind}."
+        f" Most often mistaken: {mistakes}.",
     )
 
 
-def agreement(a: Any, b: Any) -> Figure:
+@of_records
+def agreement(records: Any) -> Figure:
     """Which test images two models get right and wrong, as shares of all.
 
+    Of several seeds, the first that were scored on the same images are shown.
+
     Args:
-        a: a run or a record.
-        b: another one.
+        records: evidence, runs or records of two models, one after the other.
 
     Raises:
-        ValueError: they were scored on different test images.
+        ValueError: there are not two models.
     """
-    (a,), (b,) = as_records(a), as_records(b)
-    shares = compare.agreement(a, b)
-    one, two, mark = name(a), name(b), synthetic([a, b])
+    groups = [list(some) for _, some in itertools.groupby(as_records(records), name)]
+    if len(groups) != 2 and not isinstance(records, compare.Evidence):
+        raise ValueError(f"agreement is between two models; these are {len(groups)}")
+    pairs = itertools.product(*groups) if len(groups) == 2 else ()
+    pair = next((pair for pair in pairs if same_images(*pair)), None)
+    if pair is None:
+        return in_words("There are no two records of the same test images yet")
+    (a, b), shares = pair, compare.agreement(*pair)
+    one, two = names([a, b])
     alike, expected = percent(shares.alike), percent(shares.expected)
     with theme() as plt:
-        figure, axes = plt.subplots(figsize=(6.4, 4.2))
+        figure, axes = plt.subplots(figsize=(6.8, 4.6))
         _four_shares(axes, shares)
-        axes.set_xticklabels([f"{two} right", f"{two} wrong"])
-        axes.set_yticklabels([f"{one} right", f"{one} wrong"], rotation=0)
+        axes.set_xticklabels([textwrap.fill(f"{two}: {word}", 26) for word in ("right", "wrong")])
+        axes.set_yticklabels([textwrap.fill(f"{one}: {word}", 20) for word in ("right", "wrong")],
+                             rotation=0)  # fmt: skip
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.set_xlabel(f"Alike on {alike} of {shares.images:,} images;\n"
                         f"independent models would be on {expected}", labelpad=10)  # fmt: skip
-        axes.set_title(heading(f"{one} and {two} on the same test images", mark), pad=12)
-    caption = (
-        f"{heading('Agreement', mark)} of {one} and {two} on {shares.images:,} test images: both"
-        f" right {percent(shares.both_right)}, only {one} {percent(shares.only_a)}, only {two}"
-        f" {percent(shares.only_b)}, both wrong {percent(shares.both_wrong)}; alike on"
-        f" {alike}, independent models {expected}."
+        axes.set_title(sub("Right and wrong on the same images", [a, b], 6), pad=12)
+    text = (
+        f"{titled('Right and wrong on the same images', [a, b])}. {one} and {two} on"
+        f" {shares.images:,} test images: both right {percent(shares.both_right)}, only {one}"
+        f" {percent(shares.only_a)}, only {two} {percent(shares.only_b)}, both wrong"
+        f" {percent(shares.both_wrong)}; alike on {alike}, independent models {expected}."
     )
-    return with_alt(figure, caption)
+    return with_alt(figure, text)
 
 
 def partition(groups: Mapping[str, Sequence[str]], title: str = "Coarse groups") -> Figure:

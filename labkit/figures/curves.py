@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from labkit.compare.values import synthetic
 from labkit.figures.canvas import (
     COLOURS,
     INK,
     SOFT,
     as_records,
-    heading,
     marker,
     names,
-    percent,
+    of_records,
+    span,
+    sub,
     theme,
+    titled,
     with_alt,
 )
 
@@ -33,40 +35,44 @@ STEEP = 20  # a loss so many times the usual one wants a log axis
 WATCHED = {"val": "validation", "test": "test, each epoch"}
 
 
+@of_records
 def curves(records: Any) -> Figure:
-    """Accuracy and loss by epoch of one run or several, training and validation.
+    """Accuracy and loss by epoch of one row or several, training and validation.
 
     Validation lines are solid, training lines thin and dashed; the test score of the final
-    weights is a star. Of a coarse-to-fine system, each of its models has a line.
+    weights is a star. The seeds of a row have one colour. Of a coarse-to-fine system, each of its
+    models has a line.
 
     Args:
-        records: a run, a record, or a list of either.
+        records: evidence, runs or records.
 
     Raises:
         ValueError: there is none.
     """
     records = as_records(records)
-    lines = [line for pair in zip(records, names(records), strict=True) for line in _lines(*pair)]
-    mark = synthetic(records)
+    pairs = zip(records, names(records, seeds=False), strict=True)
+    lines = [line for record, name in pairs for line in _lines(record, name)]
+    colours = {title: i for i, title in enumerate(dict.fromkeys(line.title for line in lines))}
     with theme() as plt:
-        figure, (accuracy, loss) = plt.subplots(1, 2, figsize=(10, 4))
-        for index, line in enumerate(lines):
-            _curve(accuracy, line, index, "top1", scale=100)
-            _curve(loss, line, index, "loss", scale=1)
-        accuracy.set(xlabel="epoch", ylabel="accuracy (%)", title=heading("Accuracy", mark))
-        loss.set(xlabel="epoch", ylabel="cross-entropy", title=heading("Loss", mark))
+        figure, (accuracy, loss) = plt.subplots(1, 2, figsize=(10, 4.4))
+        for line in lines:
+            _curve(accuracy, line, colours[line.title], "top1", scale=100)
+            _curve(loss, line, colours[line.title], "loss", scale=1)
+        accuracy.set(xlabel="epoch", ylabel="accuracy (%)", title="Accuracy")
+        loss.set(xlabel="epoch", ylabel="cross-entropy", title="Loss")
         if _steep(loss):
             loss.set(yscale="log", ylabel="cross-entropy (log scale)")
         for axes in (accuracy, loss):
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        handles = [*_model_keys(accuracy, lines), *_style_keys(accuracy, lines)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
-    stories = " ".join(f"{line.title}: {'; '.join(_story(line))}." for line in lines)
-    return with_alt(figure, f"{heading('Learning curves', mark)}. {stories}")
+        handles = [*_model_keys(accuracy, lines, colours), *_style_keys(accuracy, lines)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3 if _long(lines) else 5)
+        figure.suptitle(sub("Learning curves", records, 10), x=0.01, ha="left", fontsize=12)
+    stories = (_story(title, [li for li in lines if li.title == title]) for title in colours)
+    return with_alt(figure, f"{titled('Learning curves', records)}. {' '.join(stories)}")
 
 
 class Line(NamedTuple):
-    """What one colour of the learning curves shows."""
+    """What one line of the learning curves shows; seeds of a row share its title."""
 
     title: str
     history: list[dict[str, Any]]  # one an epoch
@@ -88,8 +94,13 @@ def _lines(record: Mapping[str, Any], title: str) -> list[Line]:
     end = max(row["epoch"] for row in record["rows"])
     if list(parts) == [""]:
         return [Line(title, parts[""], record["test"], end)]
-    models = [Line(f"{title} {part}", rows, None, end) for part, rows in parts.items()]
+    models = [Line(f"{title}: {part}", rows, None, end) for part, rows in parts.items()]
     return [*models, Line(f"{title} as a whole", [], record["test"], end)]
+
+
+def _long(lines: Sequence[Line]) -> bool:
+    """Whether a title is too long for a legend of five columns."""
+    return max(len(line.title) for line in lines) > 20
 
 
 def _curve(axes: Axes, line: Line, index: int, score: str, scale: int) -> None:
@@ -115,11 +126,11 @@ def _steep(axes: Axes) -> bool:
     return heights[-1] > STEEP * heights[len(heights) // 2]
 
 
-def _model_keys(axes: Axes, lines: Sequence[Line]) -> Iterator[Line2D]:
+def _model_keys(axes: Axes, lines: Sequence[Line], colours: Mapping[str, int]) -> Iterator[Line2D]:
     """For the legend: a colour for each model."""
-    for i, line in enumerate(lines):
-        if line.history:
-            yield from axes.plot([], [], color=COLOURS[i % 7], marker=marker(i), label=line.title)
+    for title in dict.fromkeys(line.title for line in lines if line.history):
+        i, words = colours[title], textwrap.fill(title, 38)
+        yield from axes.plot([], [], color=COLOURS[i % 7], marker=marker(i), label=words)
 
 
 def _style_keys(axes: Axes, lines: Sequence[Line]) -> Iterator[Line2D]:
@@ -133,19 +144,35 @@ def _style_keys(axes: Axes, lines: Sequence[Line]) -> Iterator[Line2D]:
                          label="test, at the end")  # fmt: skip
 
 
-def _story(line: Line) -> Iterator[str]:
-    """How one run went, in numbers."""
-    if line.history:
-        first, last, epochs = line.history[0], line.history[-1], len(line.history)
-        reach = f"from {percent(first['train_top1'])} to {percent(last['train_top1'])}"
-        yield f"training accuracy {reach} in {epochs} epoch{'s' * (epochs > 1)}"
-    if line.watched:
-        score = f"{line.watched}_top1"
-        best = max(line.history, key=lambda row: row[score])
-        reach = f"from {percent(first[score])} to {percent(last[score])}"
-        highest = f"best {percent(best[score])} at epoch {best['epoch']}"
-        yield f"{WATCHED[line.watched]} accuracy {reach}, {highest}"
-    if line.test:
-        yield f"final test accuracy {percent(line.test['top1'])}"
-        if line.test["loss"] is not None:
-            yield f"test loss {line.test['loss']:.2f}"
+def _story(title: str, lines: Sequence[Line]) -> str:
+    """How one row went, in numbers: a sentence about all of its seeds."""
+    parts = [f"{title}: {len(lines)} seeds," if len(lines) > 1 else f"{title}:"]
+    history = [line.history for line in lines if line.history]
+    if history:
+        epochs = max(map(len, history))
+        reach = _reach(history, "train_top1")
+        parts += [f"training accuracy {reach} in {epochs} epoch{'s' * (epochs > 1)};"]
+    watched = lines[0].watched
+    if watched:
+        score = f"{watched}_top1"
+        best = [max(rows, key=lambda row: row[score]) for rows in history]
+        at = sorted({row["epoch"] for row in best})
+        highest = f"best {span([row[score] for row in best])} at epoch {_range(at)}"
+        parts += [f"{WATCHED[watched]} accuracy {_reach(history, score)}, {highest};"]
+    tests = [line.test for line in lines if line.test]
+    if tests:
+        parts += [f"final test accuracy {span([test['top1'] for test in tests])};"]
+    losses = [test["loss"] for test in tests if test["loss"] is not None]
+    if losses:
+        parts += [f"test loss {_range([f'{loss:.2f}' for loss in sorted(losses)])};"]
+    return " ".join(parts).removesuffix(";") + "."
+
+
+def _reach(history: Sequence[Sequence[Mapping[str, Any]]], score: str) -> str:
+    """The first and the last value of a score, over all seeds."""
+    first, last = (span([rows[at][score] for rows in history]) for at in (0, -1))
+    return f"from {first} up to {last}" if " to " in first + last else f"from {first} to {last}"
+
+
+def _range(values: Sequence[Any]) -> str:
+    return f"{values[0]}" if values[0] == values[-1] else f"{values[0]} to {values[-1]}"

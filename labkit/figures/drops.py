@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.values import synthetic
 from labkit.figures.canvas import (
     COLOURS,
     INK,
     SOFT,
     as_records,
-    heading,
     names,
+    of_records,
     percent,
+    sub,
     theme,
+    titled,
     with_alt,
 )
 
@@ -28,6 +30,7 @@ __all__ = ["drops"]
 SCORES = {"test_top1": "test, each epoch", "val_top1": "validation"}
 
 
+@of_records
 def drops(
     records: Any,
     title: str = "Accuracy, and where the learning rate drops",
@@ -39,7 +42,7 @@ def drops(
     A dotted line stands before the first epoch at each lower rate, a diamond on the best epoch.
 
     Args:
-        records: runs or records; those whose rows have neither score are left out.
+        records: evidence, runs or records; those whose rows have neither score are left out.
         title: what stands above.
         columns: panels in a line.
 
@@ -49,11 +52,10 @@ def drops(
     records = [record for record in as_records(records) if _score(record)]
     if not records:
         raise ValueError("none of the records has a test or validation score of each epoch")
-    title = heading(title, synthetic(records))
     columns = min(columns, len(records))
     lines = -(-len(records) // columns)
     with theme() as plt:
-        size = (max(5.0, 2.6 * columns), 2.3 * lines + 0.9)
+        size = (max(5.0, 2.6 * columns), 2.5 * lines + 1.1)
         figure, cells = plt.subplots(lines, columns, sharey=True, squeeze=False, figsize=size)
         for axes in cells.flat[len(records) :]:
             axes.axis("off")
@@ -63,10 +65,11 @@ def drops(
             axes.set_ylabel("accuracy (%)")
         for axes in cells.flat[max(0, len(records) - columns) : len(records)]:
             axes.set_xlabel("epoch")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+        figure.suptitle(sub(title, records, size[0]), x=0.01, ha="left", fontsize=12)
         handles = cells.flat[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside lower center", ncols=4)
-    return with_alt(figure, f"{title}. {' '.join(map(_story, records, names(records)))}")
+    stories = " ".join(map(_story, records, names(records)))
+    return with_alt(figure, f"{titled(title, records)}. {stories}")
 
 
 def _panel(axes: Axes, record: Mapping[str, Any], name: str) -> None:
@@ -83,7 +86,7 @@ def _panel(axes: Axes, record: Mapping[str, Any], name: str) -> None:
     axes.plot([], [], label="the rate drops", **fall)
     for epoch in _falls(record):
         axes.axvline(epoch - 0.5, **fall)
-    axes.set_title(f"{name}, rate {rows[0]['lr']:g}", fontsize=10)
+    axes.set_title(textwrap.fill(f"{name}, rate {rows[0]['lr']:g}", 28), fontsize=10)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import compare
-from labkit.figures.canvas import INK, as_records, heading, name, theme, with_alt, word
+from labkit.figures.canvas import (
+    INK,
+    as_records,
+    heading,
+    in_words,
+    name,
+    of_records,
+    theme,
+    titled,
+    with_alt,
+    word,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,35 +75,44 @@ def gallery(
     return with_alt(figure, f"{title}: {count}. {answers}.")
 
 
+@of_records
 def answers(
-    run: Any, split: Any, classes: Sequence[str], *, right: bool, count: int = 12
+    records: Any, split: Any, classes: Sequence[str], *, right: bool, count: int = 12
 ) -> Figure:
     """The first test images that a run named rightly, or wrongly.
 
+    Of several runs, the first that was scored on the split is shown. Where there is no split, or
+    where it is not what they were scored on, the answers stand on grey instead of the images.
+
     Args:
-        run: a run or a record.
-        split: the test images in the order of the record's predictions: `report.test(row)`.
+        records: evidence, runs or records.
+        split: the test images, or None where this machine does not have them.
         classes: the names of the classes, in the order of their numbers.
         right: whether right or wrong answers are wanted.
         count: how many at most.
-
-    Raises:
-        ValueError: the record was scored on other images, or on the same in another order.
     """
-    (record,) = as_records(run)
+    record, images = _scored(as_records(records), split)
     labels, guesses = compare.answers(record)
-    if not np.array_equal(labels, np.asarray(split.labels)):
-        raise ValueError(
-            f"these are not the test images that {name(record)} was scored on, or lie in another"
-            " order: records made before images had a canonical one cannot be shown with them"
-        )
     where = np.flatnonzero((labels == guesses) == right)[:count]
-    title = f"{name(record)}: {'rightly' if right else 'wrongly'} identified"
-    synthetic = record["data"]["synthetic"]
+    title = f"{name(record)}: test images named {'rightly' if right else 'wrongly'}"
     if not len(where):
-        return _nothing(heading(title, synthetic), f"none of {len(labels):,} test images")
-    images = np.stack([np.asarray(split.images[int(i)]) for i in where])
-    return gallery(images, labels[where], guesses[where], classes, title, synthetic=synthetic)
+        return in_words(f"{titled(title, [record])}: none of {len(labels):,} test images")
+    if images is None:
+        title += " (their images are not at hand)"
+        pixels = np.full((len(where), 3, 32, 32), 200, np.uint8)
+    else:
+        pixels = np.stack([np.asarray(images[int(i)]) for i in where])
+    return gallery(pixels, labels[where], guesses[where], classes, titled(title, [record]))
+
+
+def _scored(
+    records: Sequence[Mapping[str, Any]], split: Any
+) -> tuple[Mapping[str, Any], Any | None]:
+    """The record whose answers are shown, and the images that it was scored on, if they are."""
+    for record in records if split is not None else ():
+        if np.array_equal(compare.answers(record)[0], np.asarray(split.labels)):
+            return record, split.images
+    return records[0], None
 
 
 def samples(data: Any, count: int = 12, *, columns: int = 6, title: str | None = None) -> Figure:
@@ -218,15 +238,6 @@ def _grid(
             cell.set_title(caption, color=colour, fontsize=9, loc="center")
         figure.suptitle(textwrap.fill(title, 17 * columns), x=0.01, ha="left", fontsize=12)
     return figure
-
-
-def _nothing(title: str, words: str) -> Figure:
-    """A figure that says in words that there is nothing to draw."""
-    with theme() as plt:
-        figure, axes = plt.subplots(figsize=(6.0, 1.2))
-        axes.axis("off")
-        axes.set_title(f"{title}: {words}", fontsize=12, loc="left")
-    return with_alt(figure, f"{title}: {words}, so that no image is drawn.")
 
 
 def _cells(plt: Any, rows: int, columns: int, height: float = 1.5) -> tuple[Figure, np.ndarray]:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit import compare
-from labkit.compare.values import synthetic
 from labkit.figures.canvas import (
     COLOURS,
     HATCHES,
     as_records,
-    heading,
     name,
     names,
+    of_records,
     percent,
+    sub,
     theme,
+    titled,
     with_alt,
 )
 from labkit.figures.classes import membership
@@ -62,6 +63,7 @@ def coarse_to_fine(groups: Mapping[str, Sequence[str]]) -> Figure:
     return flow(boxes, arrows, title)
 
 
+@of_records
 def origins(record: Any, classes: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Figure:
     """Which test images of each group are right, and who is to blame for the others.
 
@@ -69,16 +71,16 @@ def origins(record: Any, classes: Sequence[str], groups: Mapping[str, Sequence[s
     the right group; a flat network can be read in the same way.
 
     Args:
-        record: a run or a record.
+        record: evidence, a run or a record; of several, the first is shown.
         classes: the names of its classes, in the order of their numbers.
         groups: the classes of each group.
 
     Raises:
         ValueError: a class is in no group.
     """
-    (record,) = as_records(record)
+    record = as_records(record)[0]
     shares = _outcomes(record, classes, groups)
-    title = heading(f"{name(record)}: where the errors come from", synthetic([record]))
+    title = f"{name(record)}: where the errors come from"
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(9, 1.6 + 0.6 * len(shares)))
         left = np.zeros(len(shares))
@@ -89,21 +91,23 @@ def origins(record: Any, classes: Sequence[str], groups: Mapping[str, Sequence[s
         axes.set_yticks(range(len(shares)), [textwrap.fill(group, 22) for group in shares])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel="% of the test images of the group", title=title, xlim=(0, 100))
+        axes.set(xlabel="% of the test images of the group", xlim=(0, 100),
+                 title=sub(title, [record], 7))  # fmt: skip
         figure.legend(loc="outside lower center", ncols=3)
     caption = "; ".join(
         f"{group}: {percent(right)} right, {percent(fine)} right group but wrong class,"
         f" {percent(router)} wrong group"
         for group, (right, fine, router) in shares.items()
     )
-    return with_alt(figure, f"{title}. {caption}.")
+    return with_alt(figure, f"{titled(title, [record])}. {caption}.")
 
 
+@of_records
 def routing(records: Any) -> Figure:
     """Test accuracy of coarse-to-fine systems under hard, soft and oracle routing.
 
     Args:
-        records: runs or records; those without these numbers (flat networks) are left out.
+        records: evidence, runs or records; flat networks, without these numbers, are left out.
 
     Raises:
         ValueError: none of the records is of a system.
@@ -112,22 +116,22 @@ def routing(records: Any) -> Figure:
     if not records:
         raise ValueError("none of the records is of a coarse-to-fine system; run one of its rows")
     scores = {metric: [compare.measure(r, metric) for r in records] for metric in ROUTINGS}
-    title = heading("The same models under different routing", synthetic(records))
+    title = "The same models under different routing"
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(9, 1.4 + 0.9 * len(records)))
         for index, metric in enumerate(ROUTINGS):
             _scores(axes, scores[metric], index, ROUTINGS[metric][1])
-        axes.set_yticks(range(len(records)), names(records))
+        axes.set_yticks(range(len(records)), [textwrap.fill(n, 30) for n in names(records)])
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel="test top-1 (%)", title=title)
+        axes.set(xlabel="test top-1 (%)", title=sub(title, records, 7))
         figure.legend(loc="outside lower center", ncols=2)
     caption = "; ".join(
         f"{row} " + ", ".join(f"{ROUTINGS[m][0]} {percent(scores[m][i])}" for m in ROUTINGS)
         for i, row in enumerate(names(records))
     )
-    return with_alt(figure, f"{title}, top-1 on test images. {caption}.")
+    return with_alt(figure, f"{titled(title, records)}. Top-1 on test images: {caption}.")
 
 
 def _outcomes(record: Mapping[str, Any], classes, groups) -> dict[str, np.ndarray]:

@@ -48,7 +48,7 @@ def test_one_budget_must_be_given(budget):
 
 def test_the_figure_tells_where_each_run_ended():
     text = figures.alt(figures.over_time([SHORT, LONG], budget=10.0))
-    assert "003-S10" in text
+    assert "SimpleNet, 10 epochs 38.0 %" in text
     assert "after 30 s" in text
     assert "synthetic" in figures.alt(figures.over_time(forged(data=SYNTHETIC)))
     with pytest.raises(ValueError, match="test_top1"):

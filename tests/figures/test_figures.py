@@ -49,16 +49,24 @@ def stepped(row, *, drop=True):
 
 def comparison(runs):
     titles = {"002-M1": "MNIST net", "002-M2": "MBN", "002-C1": "control"}
-    return compare.table(titles, runs, {"002-M2": [LARGE]}, compare.published(report="002"))
+    records = {"002-M2": [LARGE], **runs}
+    return compare.table(titles, records, compare.published(report="002"))
 
 
 # each with what its alternative text must say
 DRAWN = {
-    "curves": (lambda: figures.curves([SMALL, LARGE]), ["38.1 %", "61.0 %", "002-M2", "epoch 6"]),
-    "curves of one": (lambda: figures.curves(SMALL), ["38.1 %", "test loss 2.40"]),
+    "curves": (
+        lambda: figures.curves([SMALL, LARGE]),
+        ["38.1 %", "61.0 %", "MBN", "epoch 6", "n = 1"],
+    ),
+    "curves of one": (lambda: figures.curves(SMALL), ["38.1 %", "test loss 2.40", "report's own"]),
+    "curves of seeds": (
+        lambda: figures.curves([SMALL, forged("002-M1", 0.39, seed=1)]),
+        ["MNIST net: 2 seeds", "final test accuracy 38.1 % to 39.0 %", "n = 2"],
+    ),
     "bars": (
         lambda: figures.bars(comparison({"002-M1": [SMALL, forged("002-M1", 0.39, seed=1)]})),
-        ["published 38.1 %", "n = 2", "recorded at full 61.0 %"],
+        ["published 38.1 %", "n = 2", "at full 61.0 %"],
     ),
     "cost": (lambda: figures.accuracy_against_cost([SMALL, LARGE]), ["40 min", "61.0 %"]),
     "memory": (lambda: figures.accuracy_against_cost(SMALL, "memory"), ["6.4"]),
@@ -85,7 +93,7 @@ DRAWN = {
     ),
     "confusion": (lambda: figures.confusion(LARGE, CLASSES), ["61.0 %", "2,000", "mistaken"]),
     "confusion of groups": (lambda: figures.confusion(LARGE, CLASSES, GROUPS), ["vehicles", "%"]),
-    "agreement": (lambda: figures.agreement(SMALL, LARGE), ["both right 38.1 %", "2,000"]),
+    "agreement": (lambda: figures.agreement([SMALL, LARGE]), ["both right 38.1 %", "2,000"]),
     "partition": (lambda: figures.partition(GROUPS), ["vehicles with 4", "10 classes"]),
     "gallery": (
         lambda: figures.gallery(PIXELS, LABELS, GUESSES, CLASSES, "MBN's answers"),
@@ -146,12 +154,54 @@ def test_no_figure_stays_open_and_no_setting_stays_changed(drawn):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_synthetic_data_are_marked():
-    fake = forged(data=SYNTHETIC)
-    for figure in (figures.curves(fake), figures.confusion(fake, CLASSES),
-                   figures.agreement(fake, fake), figures.accuracy_against_cost(fake)):  # fmt: skip
-        titles = " ".join(axes.get_title(loc="left") for axes in figure.axes)
-        assert "synthetic" in titles
+SEEN = forged("002-T2", 0.43, preset="lesson", epochs=100)
+OF_RECORDS = {
+    "curves": figures.curves,
+    "drops": figures.drops,
+    "over time": figures.over_time,
+    "cost": figures.accuracy_against_cost,
+    "routing": lambda r: figures.routing([{**one, "details": ROUTED} for one in r]),
+    "origins": lambda r: figures.origins(r, CLASSES, GROUPS),
+    "confusion": lambda r: figures.confusion(r, CLASSES),
+    "answers": lambda r: figures.answers(r, None, CLASSES, right=True),
+    "agreement": lambda r: figures.agreement([*r, {**r[0], "row": "002-M2"}]),
+}
+
+
+def written(figure):
+    titles = [axes.get_title(loc) for axes in figure.axes for loc in ("left", "center")]
+    return " ".join(" ".join([figure.get_suptitle(), *titles]).split())
+
+
+@pytest.mark.parametrize("name", OF_RECORDS)
+def test_a_figure_says_what_its_records_are(name):
+    figure = OF_RECORDS[name]([SEEN])
+    assert "seen in class, real CIFAR-100, n = 1" in written(figure)
+    assert "seen in class, real CIFAR-100, n = 1" in figures.alt(figure)
+    fake = OF_RECORDS[name]([forged(data=SYNTHETIC)])
+    assert "synthetic images" in written(fake)
+    assert "synthetic images" in figures.alt(fake)
+
+
+@pytest.mark.parametrize("name", [n for n in OF_RECORDS if n not in ("routing", "agreement")])
+def test_a_figure_without_evidence_says_so_in_words(name):
+    figure = OF_RECORDS[name](compare.Evidence({"002-M2": ()}))
+    assert "No record yet of MBN" in figures.alt(figure)
+
+
+def test_rows_of_several_budgets_are_told_apart():
+    text = figures.alt(figures.curves([SMALL, SEEN]))
+    assert "MNIST net (at the report's own budget):" in text
+    assert "(seen in class):" in text
+
+
+def test_a_legend_has_titles_and_a_colour_for_each_row():
+    figure = figures.curves([SMALL, forged("002-M1", 0.39, seed=1), LARGE])
+    (legend,) = figure.legends
+    texts = [" ".join(text.get_text().split()) for text in legend.texts]
+    assert texts[0] == "MNIST net"
+    assert not [text for text in texts if "002" in text]
+    assert len({line.get_color() for line in figure.axes[0].lines if len(line.get_xdata())}) == 2
 
 
 @pytest.mark.parametrize(
@@ -167,10 +217,11 @@ def test_pictures_of_bare_arrays_are_marked_on_request(draw):
     assert "(synthetic data)" in figures.alt(draw())
 
 
-def test_synthetic_results_never_stand_beside_published_ones():
-    figure = figures.bars(comparison({"002-M1": [forged("002-M1", 0.99, data=SYNTHETIC)]}))
-    assert "synthetic data and not drawn" in figures.alt(figure)
+def test_only_results_at_full_stand_beside_published_ones():
+    runs = {"002-M1": [forged("002-M1", 0.99, data=SYNTHETIC), {**SEEN, "row": "002-M1"}]}
+    figure = figures.bars(comparison(runs))
     assert "99" not in figures.alt(figure)
+    assert "43" not in figures.alt(figure)
     assert max(patch.get_width() for patch in figure.axes[0].patches) == pytest.approx(61.0)
 
 
@@ -191,9 +242,6 @@ def test_curves_cope_with_what_a_run_may_lack():
     assert "test, each epoch" in [text.get_text() for text in legend.texts]
     run = types.SimpleNamespace(record=SMALL)
     assert figures.alt(figures.curves(run)) == figures.alt(figures.curves([SMALL]))
-    same_row = figures.alt(figures.curves([SMALL, forged("002-M1", 0.39, seed=1)]))
-    assert "002-M1, seed 0" in same_row
-    assert "002-M1, seed 1" in same_row
 
 
 def test_a_system_has_a_line_for_each_of_its_models():
@@ -202,9 +250,9 @@ def test_a_system_has_a_line_for_each_of_its_models():
     system = {**SMALL, "rows": rows, "test": {**SMALL["test"], "loss": None}}
     figure = figures.curves(system)
     (legend,) = figure.legends
-    titles = ["002-M1 coarse", "002-M1 fine0", "training", "test, at the end"]
+    titles = ["MNIST net: coarse", "MNIST net: fine0", "training", "test, at the end"]
     assert [text.get_text() for text in legend.texts] == titles
-    assert "002-M1 as a whole: final test accuracy 38.1 %." in figures.alt(figure)
+    assert "MNIST net as a whole: final test accuracy 38.1 %." in figures.alt(figure)
     assert compare.measure(system, "train_top1") is None
     assert compare.measure(system, "test_loss") is None
 
@@ -256,17 +304,6 @@ def test_a_loss_that_dwarfs_the_others_gets_a_log_axis():
     assert scales(3410.0) == ["linear", "log"]
 
 
-def test_what_there_is_gets_shown_and_else_it_is_said(monkeypatch, capsys):
-    shown = []
-    monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data))
-    figures.show_any(figures.accuracy_against_cost, [SMALL, LARGE], cost="memory")
-    assert "MB" in shown[0]["text/plain"]
-    figures.show_any(figures.curves, [])
-    figures.show_any(figures.curves, [], "It was left out.")
-    assert capsys.readouterr().out == "There is no record of these rows yet.\nIt was left out.\n"
-    assert len(shown) == 1
-
-
 def test_importing_figures_imports_neither_torch_nor_seaborn():
     code = (
         "import sys, labkit.figures; print({'torch', 'seaborn', 'matplotlib'} & set(sys.modules))"
@@ -285,6 +322,22 @@ def test_a_run_without_such_answers_is_told_in_words(right):
 
 def test_answers_are_shown_with_the_images_that_were_scored_only():
     run = forged("002-M1", 0.5)
-    labels = compare.answers(run)[0][::-1]
-    with pytest.raises(ValueError, match="002-M1 was scored on, or lie in another order"):
-        figures.answers(run, types.SimpleNamespace(images=[], labels=labels), CLASSES, right=True)
+    labels = compare.answers(run)[0]
+    images = np.zeros((len(labels), 3, 8, 8), np.uint8)
+    split = types.SimpleNamespace(images=images, labels=labels)
+    assert "not at hand" not in figures.alt(figures.answers(run, split, CLASSES, right=True))
+    split.labels = labels[::-1]
+    for other in (split, None):
+        text = figures.alt(figures.answers(run, other, CLASSES, right=True))
+        assert "their images are not at hand" in text
+        assert "airplane right" in text
+
+
+def test_agreement_takes_the_first_seeds_that_saw_the_same_images():
+    other = forged("002-M2", 0.6, images=1000)
+    best = compare.Evidence({"002-M1": [SMALL], "002-M2": [other, LARGE]})
+    assert "2,000 test images" in figures.alt(figures.agreement(best))
+    apart = compare.Evidence({"002-M1": [SMALL], "002-M2": [other]})
+    assert "no two records of the same" in figures.alt(figures.agreement(apart))
+    with pytest.raises(ValueError, match="these are 1"):
+        figures.agreement([SMALL])
