@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from labkit.compare.evidence import Evidence, budget, caption
+from labkit.compare.evidence import FULL, Evidence, budget, caption
 from labkit.reports import REPORTS
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def name(record: Mapping[str, Any]) -> str:
 
 
 def names(records: Sequence[Mapping[str, Any]], *, seeds: bool = True) -> list[str]:
-    """Legend names, with the budget where it is not the same for all.
+    """Legend names; what was not run at the report's own budget says so, unless nothing was.
 
     Args:
         records: what the legend is of.
@@ -166,7 +166,8 @@ def names(records: Sequence[Mapping[str, Any]], *, seeds: bool = True) -> list[s
     """
     plain, budgets = [name(record) for record in records], [budget(record) for record in records]
     if len(set(budgets)) > 1:
-        plain = [f"{one} ({kind})" for one, kind in zip(plain, budgets, strict=True)]
+        marks = ["" if kind == FULL else f" ({kind})" for kind in budgets]
+        plain = [one + mark for one, mark in zip(plain, marks, strict=True)]
     return [
         f"{one}, seed {record['recipe']['seed']}" if seeds and plain.count(one) > 1 else one
         for one, record in zip(plain, records, strict=True)

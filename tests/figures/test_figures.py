@@ -191,7 +191,7 @@ def test_a_figure_without_evidence_says_so_in_words(name):
 
 def test_rows_of_several_budgets_are_told_apart():
     text = figures.alt(figures.curves([SMALL, SEEN]))
-    assert "MNIST net (at the report's own budget):" in text
+    assert "MNIST net: training" in text
     assert "(seen in class):" in text
 
 
