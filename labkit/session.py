@@ -163,6 +163,12 @@ class Session:
         full, published = self.evidence().rows, compare.published(report=self.report.id)
         return compare.table(self._titles(), full, published)
 
+    def lessons(self) -> pd.DataFrame:
+        """What was seen in class: contrasts between rows, with intervals."""
+        noise = compare.Noise(records.recorded())
+        claims, titles = self.report.claims, self._titles()
+        return compare.lessons(claims, titles, self._run_records(), self._recorded(), noise)
+
     def planned(self) -> pd.DataFrame:
         """The rows that have not been run at the report's own budget, and what was seen of them."""
         return compare.planned(self._titles(), self._run_records(), self._recorded())

@@ -13,7 +13,7 @@ from labkit.compare.values import Rows
 
 __all__ = [
     "ENOUGH", "FULL", "LESSON", "PART", "SYNTHETIC_RUN", "Evidence", "budget", "caption",
-    "evidence", "updates",
+    "evidence", "too_short", "updates",
 ]  # fmt: skip
 
 FULL = "at the report's own budget"
@@ -100,6 +100,11 @@ def updates(record: Mapping[str, Any]) -> int:
     return min(steps.values(), default=0)
 
 
+def too_short(record: Mapping[str, Any]) -> bool:
+    """Whether a lesson has fewer than ENOUGH updates."""
+    return budget(record) == LESSON and updates(record) < ENOUGH
+
+
 def caption(records: Iterable[Mapping[str, Any]]) -> str:
     """What records are, for a title: their budget, their images and their number of seeds."""
     records = list(records)
@@ -122,7 +127,7 @@ def _tier(rows: Iterable[str], own: Rows, recorded: Rows, wanted: str) -> dict[s
 
 def _counts(record: Mapping[str, Any], wanted: str) -> bool:
     """Whether a record is evidence at this budget."""
-    return budget(record) == wanted and (wanted != LESSON or updates(record) >= ENOUGH)
+    return budget(record) == wanted and not too_short(record)
 
 
 def _rank(budget: str) -> int:

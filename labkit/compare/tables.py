@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from labkit.compare.claims import Claim
-from labkit.compare.evidence import FULL, budget, evidence
+from labkit.compare.evidence import FULL, budget, evidence, too_short
 from labkit.compare.judges import judge
 from labkit.compare.noise import Noise
 from labkit.compare.values import (
@@ -27,6 +27,7 @@ __all__ = ["KEYS", "Table", "planned", "proof", "table", "verdicts"]
 KEYS = ["key", "best", "logged"]  # columns for code that filters a table; no reader sees them
 COMPARABLE = {*READERS, "coarse_top1"} - {"epochs"}  # how long a run was set to run is no result
 NOT_PRINTED = {"metric": "test_top1", "value": None, "selection": "", "kind": ""}
+SHORT = "seen in class, but not trained long enough"
 PRINTED = ("report", "log")  # kinds of published numbers; the literature has other recipes
 
 
@@ -85,7 +86,9 @@ def planned(rows: Mapping[str, str], own: Rows, recorded: Rows) -> pd.DataFrame:
         recorded: those that are published with it, by row.
     """
     best = evidence(rows, own, recorded).rows
-    seen = {row: budget(best[row][0]) if row in best else "nothing yet" for row in rows}
+    short = {row for some in (own, recorded) for row in some if any(map(too_short, some[row]))}
+    absent = {row: SHORT if row in short else "nothing yet" for row in rows}
+    seen = {row: budget(best[row][0]) if row in best else absent[row] for row in rows}
     lines = {row: (rows[row], words) for row, words in seen.items() if words != FULL}
     index = pd.Index(lines, name="row")
     return Table(lines.values(), index=index, columns=["planned at full", "so far"])

@@ -243,4 +243,5 @@ REPORT = Report(
     notebook="01_hierarchical_cifar100",
     rows=(*PRINTED, *OTHER_STEM, *CONTROLS),
     claims=CLAIMS,
+    proof=("000-A3", "000-G2"),
 )

@@ -164,4 +164,5 @@ REPORT = Report(
     notebook="05_residual_attention",
     rows=ROWS,
     claims=CLAIMS,
+    proof=("004-M1", "004-C3"),
 )

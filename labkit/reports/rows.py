@@ -51,9 +51,15 @@ class Report:
     notebook: str  # the file in notebooks/, without its ending
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...]
+    proof: tuple[str, ...] = ()  # the rows of a notebook at smoke, which run all of its code
 
     def at(self, preset: str) -> list[Row]:
-        """The rows that a notebook runs at a preset: all that it has, but a lesson's long ones."""
+        """The rows that a notebook runs at a preset: all that it has, but a lesson's long ones.
+
+        At smoke they are the few that prove the code of the page.
+        """
+        if preset == "smoke":
+            return [row for row in self.rows if row.id in self.proof]
         lesson = preset == "lesson"
         return [row for row in self.rows if row.at(preset) and not (lesson and row.long)]
 

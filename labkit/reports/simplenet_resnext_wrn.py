@@ -194,4 +194,5 @@ REPORT = Report(
     notebook="04_simplenet_resnext_wrn",
     rows=ROWS,
     claims=CLAIMS,
+    proof=("003-S10", "003-X2", "003-W1"),
 )
