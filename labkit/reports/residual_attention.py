@@ -48,8 +48,8 @@ SIZES = (25_000, 12_500, 6250, 3120, 1560)
 LESSON = {"epochs": 20, "test_size": 2000}
 DEAREST = {25_000: {"epochs": 10}}  # half of the others' epochs, and as many updates as any of them
 LESSON_M1 = LESSON | {"train_size": 16_000, "epochs": 5}
-# at least one whole batch of 64; the 50,000 images become 320, and so on down
-SMOKE = {50_000: 320, 25_000: 240, 12_500: 190, 6250: 150, 3120: 110, 1560: 80}
+# at least one whole batch of 64; the 50,000 images become 160, and so on down
+SMOKE = {50_000: 160, 25_000: 140, 12_500: 120, 6250: 100, 3120: 90, 1560: 80}
 
 
 def _smoke(images: int) -> dict[str, int]:
