@@ -109,8 +109,12 @@ def _publish(sources: Sequence[Path], build: Path, root: Path, allow_stale: bool
     if stale and not allow_stale:
         print("train those rows again, or publish them marked: --allow-stale", file=sys.stderr)
         return FAILED
-    results = tables.results(records, stale, [source.stem for source in sources])
-    stage(sources, build, root, {"results": results, "races": tables.races(records, stale)})
+    made = {
+        "results": tables.results(records, stale, [source.stem for source in sources]),
+        "races": tables.races(records, stale),
+        "summary": tables.summary(records, stale),
+    }
+    stage(sources, build, root, made)
     new = build_site(build)
     if new is None:
         return FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from labkit import compare, files, records
+from labkit.compare.values import EXACT
 from labkit.parameters import PARAMETERS
 from labkit.records import Record
 from labkit.reports import REPORTS, Report
@@ -25,8 +27,6 @@ __all__ = [
     "summary",
     "update_readme",
 ]
-
-LESSON = "recorded at lesson"
 
 MARKS = "<!-- made by labkit check --readme -->", "<!-- end -->"
 
@@ -49,30 +49,44 @@ def results(every: Iterable[Record], stale: Mapping[str, str], pages: Collection
     return "\n\n".join(parts)
 
 
-def summary(found: Iterable[Record]) -> str:
-    """The README's table: each printed row that has a record, and its test accuracy.
+def summary(found: Iterable[Record], stale: Mapping[str, str] = {}) -> str:
+    """What stands: the decided claims of all reports, then the rows with a record at full.
 
-    One number a row: its last epoch's where there is one, and the author's log before the report,
-    whose tables have numbers in wrong places (report 004's ablation).
+    Claims about sizes, which need no training, are counted and not listed.
     """
-    found, rows = list(found), []
+    found = [r for r in found if not r.synthetic and str(r.path) not in stale]
+    noise, findings, rows, counts = compare.Noise(found), [], [], Counter()
     for report in REPORTS.values():
-        full, lesson = (
-            records.by_row(r for r in found if (r["report"], r["preset"]) == (report.name, preset))
-            for preset in ("full", "lesson")
-        )
-        shown = [r for r in report.rows if not r.optional and r.id in {*full, *lesson}]
-        titles = {row.id: row.title for row in shown}
-        printed = compare.published(report=report.id)
-        table = compare.table(titles, lesson, full, printed, ours=LESSON)
-        table = table[table["key"] == "test_top1"]
-        # the last epoch's rather than the best one's, what was logged rather than what was typed
-        table = table.sort_values(["best", "logged"], ascending=[True, False], kind="stable")
-        columns = ["row", "title", "published", "source", "recorded at full", LESSON]
-        shown = table.drop_duplicates("row").sort_index()[columns]
-        rows += shown.itertuples(index=False)
-    head = ["row", "", "published", "where", "recorded at full", LESSON]
-    return markdown(head, rows)
+        own = records.by_row(r for r in found if r["report"] == report.name)
+        for claim in report.claims:
+            verdict = compare.judge(claim, own, noise)
+            kind = "size" if claim.metric in EXACT else verdict.verdict
+            counts[kind, verdict.verdict] += 1
+            if kind not in ("size", "untested"):
+                findings += [[report.id, claim.text, verdict, verdict.evidence]]
+        rows += _full_rows(report, own)
+    sizes = counted(counts["size", "holds"], "claim")
+    return "\n\n".join([
+        markdown(["report", "claim", "what stands", "how well founded"], findings),
+        f"Besides, {sizes} about the sizes of networks hold and {counts['size', 'fails']} fail;"
+        f" {counts['untested', 'untested']} claims are untested, for no run at the budget that they"
+        " ask for has been made.",
+        markdown(["row", "", "published", "where", "at full", "gap"], rows),
+    ])  # fmt: skip
+
+
+def _full_rows(report: Report, own: Mapping[str, list[Record]]) -> Iterator[list[Any]]:
+    """A line for each row with a record at the report's own budget: its test accuracy.
+
+    Of several published ones, the last epoch's before the best one's, and what the author logged
+    before what the report prints, whose tables have numbers in wrong places (004's ablation).
+    """
+    titles = {row.id: row.title for row in report.rows}
+    table = compare.table(titles, own, compare.published(report=report.id))
+    table = table[(table["key"] == "test_top1") & (table["at full"] != "")]
+    table = table.sort_values(["best", "logged"], ascending=[True, False], kind="stable")
+    columns = ["row", "title", "published", "source", "at full", "gap"]
+    yield from table.drop_duplicates("row").sort_index()[columns].itertuples(index=False)
 
 
 def races(every: Iterable[Record], stale: Mapping[str, str] = {}) -> str:
@@ -161,23 +175,25 @@ def _repository(source: str) -> str:
 def _report(
     report: Report, found: list[Record], stale: Mapping[str, str], noise: compare.Noise
 ) -> list[str]:
-    fresh = [r for r in found if str(r.path) not in stale]  # the others are in the list alone
-    full = records.by_row(r for r in fresh if r["preset"] == "full")
-    lesson = records.by_row(r for r in fresh if r["preset"] == "lesson")
+    fresh = records.by_row(r for r in found if str(r.path) not in stale)  # stale ones are listed
     titles = {row.id: row.title for row in report.rows}
-    printed = compare.published(report=report.id)
-    table = compare.table(titles, lesson, full, printed, ours=LESSON)
+    table = compare.table(titles, fresh, compare.published(report=report.id))
     table = table.drop(columns=compare.KEYS)
     table.loc[table["row"].duplicated(), ["row", "title"]] = ""  # said once, above
+    lessons = compare.lessons(report.claims, titles, {}, fresh, noise)
+    planned = compare.planned(titles, {}, fresh).reset_index()
+    verdicts = compare.verdicts(report.claims, fresh, noise)
+    parts = {"": table, "Claims": verdicts, "Lessons": lessons, "Planned rows": planned}
+    lines = []
+    for name, one in parts.items():
+        lines += [f"### {name} of report {report.id}"] * bool(name)
+        lines += [_frame(one) if len(one) else "Nothing yet."]
+    lines += [f"### Records of report {report.id}"]
+    return [*lines, _record_table(found, stale) if found else "There are none yet."]
 
-    verdicts = compare.verdicts(report.claims, records.by_row(fresh), noise)
-    return [
-        markdown(list(table.columns), table.itertuples(index=False)),
-        f"### Claims of report {report.id}",
-        markdown(list(verdicts.columns), verdicts.itertuples(index=False)),
-        f"### Records of report {report.id}",
-        _record_table(found, stale) if found else "There are none yet.",
-    ]
+
+def _frame(table: pd.DataFrame) -> str:
+    return markdown(list(table.columns), table.itertuples(index=False))
 
 
 def _record_table(records: Iterable[Record], stale: Mapping[str, str]) -> str:

@@ -66,9 +66,7 @@ def _pairs(claim: Claim) -> Iterator[tuple[str, str]]:
         yield claim.rows
 
 
-def _contrast(
-    rows: Rows, pair: tuple[str, str], metric: str, noise: Noise
-) -> tuple[str, str, str]:
+def _contrast(rows: Rows, pair: tuple[str, str], metric: str, noise: Noise) -> tuple[str, str, str]:
     """The difference, its interval, and what it is the difference of."""
     a, b = (rows[row] for row in pair)
     gap = difference(a, b, metric, noise)

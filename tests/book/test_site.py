@@ -414,6 +414,7 @@ def test_a_stale_record_stops_the_build_unless_it_is_marked(tmp_path, capfd, mon
     staged, reasons = [], {"x/002.json": "fingerprint differs"}
     monkeypatch.setattr(site, "recorded", lambda **_: ["a record"])
     monkeypatch.setattr(site.tables, "results", lambda records, stale, pages: f"{stale}")
+    monkeypatch.setattr(site.tables, "summary", lambda records, stale: f"{stale}")
     monkeypatch.setattr(site.tables, "races", lambda records, stale: "")
     monkeypatch.setattr(site, "_stale", lambda records, build: reasons)
     monkeypatch.setattr(site, "stage", lambda *arguments: staged.append(arguments[-1]))
@@ -454,14 +455,45 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
     assert "| 2026-11-21 | its fingerprint differs |" in text
 
 
-def test_the_readme_takes_the_last_epoch_and_the_log():
-    printed = {"report": "residual_attention", "preset": "lesson"}
-    ablation = forged("004-N1560", 0.35, **printed)
-    watched = forged("004-M4", 0.5, best_test={"epoch": 1, "top1": 0.6}, **printed)
-    four, fewest = tables.summary([Record(ablation), Record(watched)]).splitlines()[2:]
+def test_the_summary_says_what_stands_and_takes_the_last_epoch_and_the_log():
+    printed = {"report": "residual_attention"}
+    sizes = {"parameters": {"total": 396_810, "trainable": 389_258}}
+    ablation = forged("004-N1560", 0.5, **printed)
+    large = {"parameters": {"total": 7_238_122, "trainable": 7_000_000}}
+    watched = forged("004-M4", 0.93, best_test={"epoch": 1, "top1": 0.94}, **printed, **large)
+    lesson = forged("004-M1", 0.55, preset="lesson", **printed, **sizes)
+    findings, untested, rows = tables.summary(map(Record, (ablation, watched, lesson))).split(
+        "\n\n"
+    )
+    assert "as Table 1 prints" in findings
+    assert "| undecided |" in findings
+    assert "exactly the parameters" not in findings
+    assert "2 claims about the sizes of networks hold and 0 fail" in untested
+    assert "claims are untested" in untested
+    four, fewest = rows.splitlines()[2:]
     assert "51.57 % | log" in fewest
     assert "004-M4" in four
-    assert "60.0 % [lesson]" in four
+    assert "94.0 %" in four
+    assert "55" not in rows.replace("94.56", "")  # no lesson beside a published number
+
+
+def test_the_results_keep_lessons_away_from_published_numbers():
+    found = [
+        Record(forged(row, top1, preset=preset, epochs=100, details={"train_images": 40_000}) | {
+            "created": "2026-11-21T00:00:00Z", "versions": {"torch": "2.12.1"}})
+        for row, top1, preset in (("002-M1", 0.30, "lesson"), ("002-T2", 0.40, "lesson"),
+                                  ("002-M2", 0.61, "full"))
+    ]  # fmt: skip
+    parts = tables.results(found, {}).split("## Report 002")[1].split("## Report 003")[0]
+    table, claims, lessons, planned, _ = parts.split("\n### ")
+    assert claims.startswith("Claims of report 002")
+    assert "61.0 %" in table
+    assert not {"30.0 %", "40.0 %"} & set(re.findall(r"[0-9.]+ %", table))
+    assert "| +10.0 points |" in lessons
+    assert "seen in class, real CIFAR-100, n = 1" in lessons
+    assert "| 002-V1 | MNIST net on all training images | nothing yet |" in planned
+    assert "| 002-M1 | MNIST net | seen in class |" in planned
+    assert "002-M2" not in planned
 
 
 def test_the_page_of_models_is_kept_until_a_source_or_the_shown_pages_change(tmp_path, monkeypatch):
