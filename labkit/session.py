@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from labkit import compare, parameters, records
@@ -76,6 +78,14 @@ class Session:
             DataError: a copy is damaged, or there is none and no network.
         """
         return load(self._dataset(self.report.dataset))
+
+    @functools.cached_property
+    def real(self) -> Data | None:
+        """The report's own images, whatever the preset, where they are on this machine."""
+        dataset = self.report.dataset
+        if not available(dataset):
+            return None
+        return self.data if self.data.name == dataset else load(dataset)
 
     @property
     def rows(self) -> list[Row]:
@@ -153,6 +163,18 @@ class Session:
         full = find_row(row)[1].full.replace(dataset=recipe.dataset, seed=recipe.seed)
         changed = self.preset == "full" and not self.synthetic and recipe.digest != full.digest
         return "changed" if changed else self.preset
+
+    def scored(self, runs: Iterable[Record]) -> Split | None:
+        """The real test images in the order of predictions, as the first run has them that can.
+
+        None where this machine does not have them, or where they lie in another order than when
+        the runs were made.
+        """
+        for record in runs if self.real else ():
+            split = self.real.test_subset(len(record.labels))
+            if np.array_equal(split.labels, record.labels):
+                return split
+        return None
 
     def test(self, row: str) -> Split:
         """The test images that the row's records were scored on, in the order of predictions."""

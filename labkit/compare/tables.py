@@ -10,7 +10,7 @@ import pandas as pd
 from labkit.compare.claims import Claim
 from labkit.compare.evidence import FULL, budget, evidence, too_short
 from labkit.compare.judges import judge
-from labkit.compare.noise import Noise
+from labkit.compare.noise import MACHINE, Noise
 from labkit.compare.values import (
     EXACT,
     READERS,
@@ -60,6 +60,7 @@ def table(rows: Mapping[str, str], records: Rows, published: pd.DataFrame) -> pd
     report's author, not printed). The cells are `Value`s, or empty text. A row stands here if it
     has a printed number or a record at the report's own budget: of all its epochs, on all of its
     real images. Other records are left out, for they must not stand beside a printed number.
+    Between times there is no gap: they are of two machines.
 
     Args:
         rows: title of each row, by its id.
@@ -138,7 +139,7 @@ def _cells(line: Mapping[str, Any], ours: Value | str) -> tuple[Any, ...]:
     metric, best = line["metric"], line["selection"] == "best"
     printed = "" if line["value"] is None else Value(metric, line["value"])
     words = label(metric) + " (best epoch)" * best
-    gap = _distance(printed, ours.value) if printed and ours else ""
+    gap = _distance(printed, ours.value) if printed and ours and metric not in MACHINE else ""
     return words, printed, ours, gap, _source(line), metric, best, line["kind"] == "log"
 
 

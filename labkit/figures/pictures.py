@@ -71,7 +71,7 @@ def gallery(
         f"{word(classes[label])} {'right' if hit else f'taken for {word(classes[guess])}'}"
         for (label, guess), hit in zip(pairs, right, strict=True)
     )
-    count = f"{sum(right)} of {len(right)} images are named rightly"
+    count = f"{sum(right)} of {len(right)} images are named correctly"
     return with_alt(figure, f"{title}: {count}. {answers}.")
 
 
@@ -79,7 +79,7 @@ def gallery(
 def answers(
     records: Any, split: Any, classes: Sequence[str], *, right: bool, count: int = 12
 ) -> Figure:
-    """The first test images that a run named rightly, or wrongly.
+    """The first test images that a run named correctly, or wrongly.
 
     Of several runs, the first that was scored on the split is shown. Where there is no split, or
     where it is not what they were scored on, the answers stand on grey instead of the images.
@@ -94,7 +94,7 @@ def answers(
     record, images = _scored(as_records(records), split)
     labels, guesses = compare.answers(record)
     where = np.flatnonzero((labels == guesses) == right)[:count]
-    title = f"{name(record)}: test images named {'rightly' if right else 'wrongly'}"
+    title = f"{name(record)}: test images named {'correctly' if right else 'wrongly'}"
     if not len(where):
         return in_words(f"{titled(title, [record])}: none of {len(labels):,} test images")
     if images is None:
