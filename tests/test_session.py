@@ -16,7 +16,7 @@ def test_smoke_is_synthetic_and_says_so():
     run = report.run("002-M1")
     assert run.record["preset"] == "smoke"
     assert run.record.recipe.epochs == 1
-    assert "synthetic" in report.proof().to_string()
+    assert "synthetic images" in report.proof().to_string()
     assert not [record for record in report.evidence() if record["data"]["synthetic"]]
     assert set(report.table()["row"]) >= {"002-M1", "002-M2"}
     claims = report.claims()
@@ -35,6 +35,19 @@ def test_evidence_is_of_this_report_and_never_synthetic(home, monkeypatch):
     assert "002-M1" not in report.planned().index
     with pytest.raises(lk.InputError, match="belongs to"):
         report.evidence("003-S10")
+
+
+def test_real_images_are_shown_only_in_the_order_of_the_predictions():
+    report = lk.report("keras_vs_mbn", epochs=1)
+    assert report.real is None  # no test has them
+    run = report.run("002-M1")
+    assert report.scored([run.record]) is None
+    report.__dict__["real"] = report.data  # as where the set is present
+    split = report.scored([run.record])
+    assert (split.labels.numpy() == run.record.labels).all()
+    other = records.amend(run.record, {"labels": records.encode(run.record.labels[::-1])})
+    assert report.scored([other]) is None
+    assert len(report.scored([other, run.record])) == len(split)
 
 
 def test_a_report_with_another_budget_is_not_the_reports_own():

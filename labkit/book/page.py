@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labkit.book.tables import markdown
+from labkit.compare.evidence import SYNTHETIC_IMAGES
 from labkit.runner.document import INJECTED_TAG, Notebook
 
 __all__ = ["complaint", "page", "provenance_box"]
 
+FOLDED = {"hide-cell", "hide-output", "remove-cell", "remove-output"}
 SHORTEST_ALT = 30  # characters: less does not say what a figure shows
 
 
@@ -19,10 +21,13 @@ def complaint(executed: Notebook) -> str:
     """Why an executed notebook is not fit for a page; empty when it is.
 
     A figure needs an alternative text, one figure a cell (the site takes one text a cell), and
-    nothing may stand on stderr: a warning is mended in the source, not printed in a book.
+    nothing may stand on stderr: a warning is mended in the source, not printed in a book. What was
+    made from synthetic images is no evidence, and stands folded.
     """
     for cell in executed["cells"]:
         outputs = cell.get("outputs", ())
+        if not FOLDED & {*cell["metadata"].get("tags", ())} and any(map(_synthetic, outputs)):
+            return f"{_first_line(cell)} shows results of synthetic images; fold it (hide-output)"
         if any(output.get("name") == "stderr" for output in outputs):
             return f"{_first_line(cell)} wrote to stderr; mend what it warns of"
         images = [output for output in outputs if "image/png" in output.get("data", {})]
@@ -70,6 +75,12 @@ def provenance_box(executed: Notebook) -> str:
             ":class: dropdown provenance", ""]  # fmt: skip
     table = markdown(["what", "in this run"], ((n, text) for n, text in lines.items() if text))
     return "\n".join([*head, table, ":::"])
+
+
+def _synthetic(output: Mapping[str, Any]) -> bool:
+    """Whether an output says that it is of runs on synthetic images."""
+    text = "".join(output.get("data", {}).get("text/plain", output.get("text", "")))
+    return SYNTHETIC_IMAGES in text
 
 
 def _code(cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

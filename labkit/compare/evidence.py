@@ -12,14 +12,15 @@ from typing import Any, overload
 from labkit.compare.values import Rows
 
 __all__ = [
-    "ENOUGH", "FULL", "LESSON", "PART", "SYNTHETIC_RUN", "Evidence", "budget", "caption",
-    "evidence", "too_short", "updates",
+    "ENOUGH", "FULL", "LESSON", "PART", "SYNTHETIC_IMAGES", "SYNTHETIC_RUN", "Evidence", "budget",
+    "caption", "evidence", "too_short", "updates",
 ]  # fmt: skip
 
 FULL = "at the report's own budget"
 PART = "for the report's own number of epochs"
 LESSON = "seen in class"
-SYNTHETIC_RUN = "synthetic images, which prove the code and nothing else"
+SYNTHETIC_IMAGES = "synthetic images"  # by these words a page knows what is no evidence
+SYNTHETIC_RUN = f"{SYNTHETIC_IMAGES}, which prove the code and nothing else"
 BUDGETS = (FULL, PART, LESSON)  # the best first
 ENOUGH = 300  # updates, below which a network has hardly begun: its accuracy says nothing of it
 SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet"}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from labkit.compare.claims import Claim
-from labkit.compare.evidence import FULL, budget, evidence, too_short
+from labkit.compare.evidence import FULL, SYNTHETIC_IMAGES, budget, evidence, too_short
 from labkit.compare.judges import judge
 from labkit.compare.noise import MACHINE, Noise
 from labkit.compare.values import (
@@ -113,8 +113,9 @@ def proof(rows: Mapping[str, str], own: Rows, recorded: Rows) -> pd.DataFrame:
 def _proof(own: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]]) -> dict:
     first = own[0]
     synthetic = first["data"]["synthetic"]
+    kind = SYNTHETIC_IMAGES if synthetic else "images"
     line = {
-        "images": f"{first['details']['train_images']:,}{' synthetic' * synthetic}",
+        "trained on": f"{first['details']['train_images']:,} {kind}",
         "epochs": len(first["rows"]),
         "time": _mean("seconds", own),
     }

@@ -148,6 +148,19 @@ def test_what_is_not_fit_for_a_page_is_named(outputs, words):
     assert (words in said) if words else not said
 
 
+def test_what_is_of_synthetic_images_stands_folded():
+    text = "Learning curves, synthetic images, which prove the code and nothing else. MBN: 1.0 %"
+    for output in (
+        {"data": {"text/plain": text, "image/png": ""}},
+        {"name": "stdout", "text": text},
+    ):
+        made = executed(notebook("draw()"), [output])
+        assert "results of synthetic images; fold it" in page.complaint(made)
+        for cell in made["cells"]:
+            cell["metadata"]["tags"] = ["hide-output"]
+        assert "synthetic" not in page.complaint(made)
+
+
 def test_the_parameter_table_is_the_contract():
     table = tables.parameter_table()
     assert len(table.splitlines()) == 2 + len(parameters.PARAMETERS)

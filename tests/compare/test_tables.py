@@ -125,8 +125,8 @@ def test_a_proof_has_no_accuracy_of_synthetic_images():
     details = {"train_images": 400}
     fake = {A: seeds(A, 0.9, data=SYNTHETIC, preset="smoke", details=details)}
     found = compare.proof(TITLES, fake, {A: seeds(A, 0.3)})
-    assert list(found.columns) == ["images", "epochs", "time"]
-    assert found.loc["MNIST net", "images"] == "400 synthetic"
+    assert list(found.columns) == ["trained on", "epochs", "time"]
+    assert found.loc["MNIST net", "trained on"] == "400 synthetic images"
 
 
 def test_a_run_of_the_class_stands_beside_the_recorded_ones_of_its_preset():
