@@ -56,7 +56,10 @@ def page(source: Notebook, executed: Notebook) -> Notebook:
 
 
 def provenance_box(executed: Notebook) -> str:
-    """What was run, on what, when and by which code: one line, and the rest folded."""
+    """What was run, on what, when and by which code: one line, and the rest folded.
+
+    The figures of a page come from records, and say themselves from which.
+    """
     about, metadata = executed["metadata"]["labkit"], _metadata(executed)
     data, values = metadata.get("data", {}), about["parameters"]
     dirty = " with uncommitted changes" if about["dirty"] else ""
@@ -71,7 +74,7 @@ def provenance_box(executed: Notebook) -> str:
     }
     preset = f"preset {values['preset']}, " if "preset" in values else ""
     kind = f"{preset}{_data_kind(data)}{about['executed'][:10]}"
-    head = [f":::{{admonition}} Where these results come from: {kind}",
+    head = [f":::{{admonition}} How this page was run: {kind}",
             ":class: dropdown provenance", ""]  # fmt: skip
     table = markdown(["what", "in this run"], ((n, text) for n, text in lines.items() if text))
     return "\n".join([*head, table, ":::"])

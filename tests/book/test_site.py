@@ -386,7 +386,7 @@ def test_the_book_from_notebooks_to_site_and_what_keeps_it(tmp_path, capfd, monk
     assert re.search(rf"{name} +ok +[0-9.]+ +[0-9,]+ MB", printed)
     assert printed.rstrip().endswith(f"open {html / 'index.html'}")
     page = (html / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
-    for words in ("seen", f'alt="{ALT}"', "Where these results come from", "10,000 training"):
+    for words in ("seen", f'alt="{ALT}"', "How this page was run", "10,000 training"):
         assert words in page
     assert "injected" not in page
     assert (html / "book" / "intro.html").is_file()
