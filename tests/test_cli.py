@@ -103,7 +103,7 @@ def test_train_and_sweep_write_each_record_once(home, capsys, monkeypatch):
     out = home / "records"
     sweep = ("sweep", "002-M1", "--preset", "smoke", "--epochs", 1, "--seeds", 2, "--out", out)
     assert run(*sweep, "--dry-run") == 0
-    assert re.search(r"002-M1 +seed 1 +4,000 images +0.0004 PFLOP +0:\d\d +\d+ MB  MNIST net",
+    assert re.search(r"002-M1 +seed 1 +200 images +0.0000 PFLOP +0:\d\d +\d+ MB  MNIST net",
                      capsys.readouterr().out)  # fmt: skip
     assert not out.exists()
     assert run(*sweep) == 0

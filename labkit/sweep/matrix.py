@@ -52,7 +52,7 @@ def jobs_of(
     session_of, jobs = functools.cache(open_session), []
     for report, row in find_rows(targets, optional=optional):
         session = session_of(report.name)
-        if row in (*session.rows, *session.long_rows):
+        if row.at(session.preset):
             jobs += [_job(session, row, seed, out) for seed in range(session.parameters["seeds"])]
     return jobs
 
