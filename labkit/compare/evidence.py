@@ -109,6 +109,8 @@ def too_short(record: Mapping[str, Any]) -> bool:
 def caption(records: Iterable[Mapping[str, Any]]) -> str:
     """What records are, for a title: their budget, their images and their number of seeds."""
     records = list(records)
+    if not records:
+        return "no record yet"
     budgets = list(dict.fromkeys(map(budget, records)))
     if SYNTHETIC_RUN in budgets:
         return SYNTHETIC_RUN

@@ -17,6 +17,7 @@ from labkit.figures.canvas import (
     SOFT,
     as_records,
     heading,
+    in_words,
     marker,
     names,
     of_records,
@@ -116,6 +117,8 @@ def ablation(
         synthetic: whether the title is marked.
     """
     title = heading(title, synthetic)
+    if not any(lines.values()):
+        return in_words(title)
     with theme() as plt:
         figure, axes = plt.subplots(figsize=(8, 4.5))
         for index, (kind, points) in enumerate(lines.items()):

@@ -81,6 +81,7 @@ def recipe(**changes):
 @pytest.mark.parametrize(
     ("records", "words"),
     [
+        ([], "no record yet"),
         (seeds(A, 0.3, 0.4, 0.4), "at the report's own budget, real CIFAR-100, n = 3"),
         ([*seeds(A, 0.3, 0.4), *seeds(B, 0.6)], "real CIFAR-100, n = 1 to 2"),
         ([forged(**KINDS["part"])], "number of epochs, a fifth of CIFAR-100, n = 1"),

@@ -189,6 +189,10 @@ def test_a_figure_without_evidence_says_so_in_words(name):
     assert "No record yet of MBN" in figures.alt(figure)
 
 
+def test_an_ablation_without_points_says_so_in_words():
+    assert "nothing is drawn" in figures.alt(figures.ablation({}, "Ours, no record yet"))
+
+
 def test_rows_of_several_budgets_are_told_apart():
     text = figures.alt(figures.curves([SMALL, SEEN]))
     assert "MNIST net: training" in text
