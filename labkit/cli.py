@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["main", "number", "parser"]
 
 TRACEBACK = "LABKIT_TRACEBACK"  # an environment variable, for who looks into labkit itself
+ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 STOPPED = "the same command goes on from the last checkpoint"
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where the program stands, so that it ends as tidily as after Ctrl-C."""
+    """SIGTERM or SIGHUP, raised where the program stands: it ends as tidily as after Ctrl-C."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     arguments = _arguments(argv)
     try:
-        with _raise_on_sigterm():
+        with _tidy_ends():
             files.settle_homes()
             return arguments.do(arguments) or OK
     except LabkitError as error:
@@ -77,8 +78,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 @contextlib.contextmanager
-def _raise_on_sigterm() -> Iterator[None]:
-    """A scheduler's SIGTERM stops a command as Ctrl-C does; a notebook's runner sets its own."""
+def _tidy_ends() -> Iterator[None]:
+    """A scheduler's SIGTERM and a closed terminal's SIGHUP stop a command as Ctrl-C does.
+
+    A notebook's runner sets its own. A SIGHUP that is ignored (nohup) stays ignored.
+    """
 
     def stop(*_: object) -> None:
         raise Terminated
@@ -86,11 +90,13 @@ def _raise_on_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    ends = [end for end in ENDS if signal.getsignal(end) is not signal.SIG_IGN]
+    before = {end: signal.signal(end, stop) for end in ends}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for end, handler in before.items():
+            signal.signal(end, handler)
 
 
 def _say(message: object, code: int) -> int:

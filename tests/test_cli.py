@@ -272,9 +272,18 @@ def workers(of):
     return [process for process in started if "spawn_main" in " ".join(process.cmdline())]
 
 
+ENDS = {
+    "terminated": (lambda sweep, _: sweep.send_signal(signal.SIGTERM), 143, "terminated;"),
+    "hung up": (lambda sweep, _: sweep.send_signal(signal.SIGHUP), 143, "terminated;"),
+    "killed": (lambda sweep, _: sweep.kill(), -9, ""),
+    "a worker killed": (lambda _, workers: workers[0].kill(), 1, "was killed"),
+}
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("how", ["terminated", "a worker killed"])
-def test_a_sweep_side_by_side_ends_when_it_is_told_or_loses_a_worker(home, how):
+@pytest.mark.faults(48)
+@pytest.mark.parametrize(("end", "code", "sentence"), ENDS.values(), ids=ENDS)
+def test_a_sweep_side_by_side_leaves_no_process_behind(home, end, code, sentence):
     out = home / "out"
     words = ["sweep", "002-M1", "--preset", "smoke", "--epochs", "2000", "--seeds", "2", "-j", "2"]
     sweep = subprocess.Popen(
@@ -288,14 +297,11 @@ def test_a_sweep_side_by_side_ends_when_it_is_told_or_loses_a_worker(home, how):
         both = workers(sweep.pid)
         assert len(both) == 2
         started = time.monotonic()
-        if how == "terminated":
-            sweep.send_signal(signal.SIGTERM)
-        else:
-            both[0].kill()
+        end(sweep, both)
         said = sweep.stderr.read()
     assert time.monotonic() - started < 30
-    assert sweep.returncode == (143 if how == "terminated" else 1)
-    assert ("terminated;" if how == "terminated" else "was killed") in said
+    assert sweep.returncode == code
+    assert sentence in said
     assert "Traceback" not in said
     _, alive = psutil.wait_procs(both, timeout=10)
     assert not alive

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -17,7 +19,9 @@ from labkit import files
 from labkit.book import benchmarks, keys, page, tables
 from labkit.runner import document
 
-__all__ = ["build_site", "outside_requests", "repository", "stage", "swap"]
+__all__ = [
+    "alone", "build_site", "outside_requests", "repository", "restore", "stage", "swap",
+]  # fmt: skip
 
 REQUESTS = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["'](?:https?:)?//[^"']*"""
@@ -83,13 +87,37 @@ def outside_requests(html: Path) -> Iterator[str]:
 
 
 def swap(new: Path, site: Path) -> None:
-    """Put the new site in the old one's place; the old one goes last."""
+    """Put the new site in the old one's place; the old one goes last.
+
+    A site that an earlier swap was killed over comes back first.
+    """
     old = site.with_name("html.old")
+    restore(site)
     shutil.rmtree(old, ignore_errors=True)
     if site.exists():
         site.rename(old)
     new.rename(site)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(site: Path) -> None:
+    """Bring back a site that a killed swap has left under its old name."""
+    old = site.with_name("html.old")
+    if old.exists() and not site.exists():
+        old.rename(site)
+
+
+@contextlib.contextmanager
+def alone(build: Path) -> Iterator[None]:
+    """One build at a time in this folder: a second one waits, and then finds most of it done."""
+    build.mkdir(parents=True, exist_ok=True)
+    with open(build / "lock", "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another build is at work in {build}; waiting for it", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _models(build: Path, pages: Sequence[str]) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 from labkit import files, parameters
 from labkit.book import keys, page, tables
-from labkit.book.builder import build_site, repository, stage, swap
+from labkit.book.builder import alone, build_site, repository, restore, stage, swap
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError
 from labkit.records import Record, recorded
 from labkit.runner import contract, document
@@ -43,6 +43,12 @@ def book(preset: str = "smoke", allow_stale: bool = False, root: Path = ROOT) ->
     if not sources:
         raise InputError(f"there is no notebook in {root / 'notebooks'}; run this in a checkout")
     build = root / "book" / "_build"
+    with alone(build):
+        restore(build / "html")
+        return _book(sources, build, root, preset, allow_stale)
+
+
+def _book(sources: Sequence[Path], build: Path, root: Path, preset: str, allow_stale: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="labkit-smoke-") as runs:
         # smoke's runs are worth nothing once its page is made
         environment = {"LABKIT_RUNS": runs} if preset == "smoke" else {}

@@ -218,5 +218,6 @@ def _record_table(records: Iterable[Record], stale: Mapping[str, str]) -> str:
 
 
 def _escape(text: str) -> str:
-    """A table cell: no new column, no new line."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    """A table cell: no new column, no new line, and no HTML of a record's."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain.replace("|", "\\|").replace("\n", " ")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -202,7 +204,8 @@ def _side_by_side(jobs: list[Job], deadline: float | None, together: int) -> Ite
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // together)))
     os.environ[TOGETHER] = str(together)
     try:
-        with ProcessPoolExecutor(together, mp_context=multiprocessing.get_context("spawn")) as pool:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(together, mp_context=spawn, initializer=_end_with_parent) as pool:
             try:
                 waiting = [
                     pool.submit(_train_apart, chain, deadline) for chain in matrix.chains(jobs)
@@ -225,6 +228,16 @@ def _side_by_side(jobs: list[Job], deadline: float | None, together: int) -> Ite
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _end_with_parent() -> None:
+    """A worker of a sweep that was killed ends at once; its checkpoint is whole."""
+
+    def watch() -> None:
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(FAILED)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _train_apart(chain: list[Job], deadline: float | None) -> list[str]:

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -537,6 +539,8 @@ def test_whether_records_are_stale_is_found_out_once(tmp_path, monkeypatch):
 
 WITHOUT_TORCH = """
 import sys
+import threading
+import time
 from pathlib import Path
 from labkit.book import site
 root, build = Path(sys.argv[1]), Path(sys.argv[1]) / "book" / "_build"
@@ -566,3 +570,48 @@ def test_a_site_of_unchanged_notebooks_is_built_without_torch(tmp_path):
         assert done.returncode == 0, done.stderr
         torch.append(done.stdout.split()[-1])
     assert torch == ["True", "False"]
+
+
+@pytest.mark.faults(49)
+def test_html_of_a_record_is_shown_and_not_run():
+    attack = "<img src=x onerror=alert(1)>"
+    printed = {
+        "report": "keras_vs_mbn", "versions": {"torch": attack}, "created": attack,
+        "details": {"train_images": 40_000}, "device": forged()["device"] | {"name": attack},
+    }  # fmt: skip
+    text = tables.results([Record(forged("002-M1", 0.38, **printed))], {})
+    assert "&lt;img src=x" in text
+    assert "<img" not in text
+    assert "<" not in tables.markdown(["a"], [[attack]])
+
+
+@pytest.mark.faults(50)
+def test_two_builds_wait_for_each_other(tmp_path, capfd):
+    inside = []
+
+    def build(name):
+        with builder.alone(tmp_path / "_build"):
+            inside.append(name)
+            time.sleep(0.3)
+            inside.append(name)
+
+    threads = [threading.Thread(target=build, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert inside in (["a", "a", "b", "b"], ["b", "b", "a", "a"])
+    assert "another build is at work" in capfd.readouterr().err
+
+
+@pytest.mark.faults(50)
+def test_a_site_that_a_killed_swap_left_comes_back(tmp_path):
+    old, site, new = tmp_path / "html.old", tmp_path / "html", tmp_path / "new"
+    old.mkdir()
+    (old / "index.html").write_text("the last good one")
+    builder.restore(site)
+    assert (site / "index.html").read_text() == "the last good one"
+    new.mkdir()
+    builder.swap(new, site)
+    assert not (site / "index.html").exists()
+    assert not old.exists()
