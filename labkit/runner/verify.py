@@ -9,10 +9,12 @@ from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, exit_code
 from labkit.runner import document
 from labkit.runner.document import Notebook
 
-__all__ = ["Execution", "Expect", "Verdict", "ending", "verify"]
+__all__ = ["TOO_SLOW", "Execution", "Expect", "Verdict", "ending", "verify"]
 
 FAILED_CELL, DEAD_KERNEL, NO_KERNEL = 1, 9, 10  # exit codes of `labkit.runner.child`
-STOPS = {"timed out": FAILED, "interrupted": INTERRUPTED, "terminated": TERMINATED}
+STOPS = {"timed out": FAILED, "interrupted": INTERRUPTED, "terminated": TERMINATED,
+         "took too much memory": FAILED, "started too many processes": FAILED}  # fmt: skip
+TOO_SLOW = "CellTimeoutError"  # the name of the error that a cell shows when it was interrupted
 
 Expect = Callable[[Notebook], str]  # says what is wrong with an executed notebook, or nothing
 
@@ -23,7 +25,7 @@ class Execution:
 
     content: Notebook  # what was put in
     notebook: Notebook = field(default_factory=dict)  # what came out
-    timeout: float  # seconds that one cell may take
+    timeout: float  # seconds that one cell may take; with limits, the whole of it
     cell: int = -1  # index in content["cells"] of the one that started last
     stop: str = ""  # why it was stopped, one of STOPS; empty when it ended by itself
     code: int = OK  # the process's own exit code

@@ -21,12 +21,14 @@ import psutil
 from labkit.errors import InputError
 from labkit.runner import document
 from labkit.runner.document import Notebook
+from labkit.runner.limits import SOCKETS, Limits, scrubbed
 from labkit.runner.verify import Execution
 
 __all__ = ["execute"]
 
 START_LIMIT = 300.0  # seconds until the first cell: imports and the kernel, on a busy machine
 GRACE = 10.0  # seconds that a notebook gets to end by itself after an interrupt
+OWN_MEMORY_MB, OWN_PROCESSES = 600, 4  # of what runs papermill, the cage and the kernel itself
 MARK = "LABKIT_RUNNER"  # in the environment of every process that a run starts
 # Lines that every healthy kernel writes; they look like errors and are none.
 NOISE = ("Kernel is running over TCP without encryption", "KeyboardInterrupt caught in kernel")
@@ -39,6 +41,7 @@ def execute(
     timeout: float,
     environment: Mapping[str, str] = {},
     progress: bool = True,
+    limits: Limits | None = None,
 ) -> Execution:
     """Execute a notebook's cells in the folder of `source`, and leave no process or file behind.
 
@@ -46,17 +49,21 @@ def execute(
 
     Args:
         content: what is executed; `source` says only where, and what it is called.
-        timeout: seconds that one cell may take.
+        timeout: seconds that one cell may take; not used with limits, which have their own.
         environment: variables that the notebook sees beside those of this process.
         progress: print each cell as it starts.
+        limits: what the kernel may use. It then sees no more of this process's environment than
+            it needs, and goes on past a cell that fails or takes too long.
     """
     temporary = tempfile.TemporaryDirectory(prefix="labkit-run-", ignore_cleanup_errors=True)
-    with temporary as name, signals() as received:
+    sockets = _short_folder() if limits else contextlib.nullcontext("")
+    with temporary as name, sockets as short, signals() as received:
         folder = Path(name)
         document.write(folder / "in.ipynb", content)
         watch = Watch(
-            content=content, timeout=timeout, source=source, environment=environment,
-            progress=progress, folder=folder, received=received,
+            content=content, timeout=limits.seconds if limits else timeout, source=source,
+            environment=environment, progress=progress, folder=folder, received=received,
+            limits=limits, sockets=short,
         )  # fmt: skip
         watch.wait()
         watch.notebook = _executed(folder / "out.ipynb", content)
@@ -72,6 +79,8 @@ class Watch(Execution):
     progress: bool
     folder: Path  # where it runs, and what it leaves
     received: list[int]  # the signals of this process, oldest first
+    limits: Limits | None
+    sockets: str  # the folder of a limited kernel's sockets
 
     def wait(self) -> None:
         """Start the process, see it end, and leave none of its processes behind."""
@@ -95,31 +104,52 @@ class Watch(Execution):
         ):
             return subprocess.Popen(
                 [sys.executable, "-m", "labkit.runner.child", "in.ipynb", "out.ipynb",
-                 str(self.source.parent)],
-                cwd=self.folder, env={**_environment(self.folder, mark), **self.environment},
+                 str(self.source.parent), *([self.limits.to_json()] if self.limits else [])],
+                cwd=self.folder, env=self._environment(mark),
                 start_new_session=True, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
             )  # fmt: skip
 
+    def _environment(self, mark: str) -> dict[str, str]:
+        own = {**_environment(self.folder, mark), **self.environment}
+        if not self.limits:
+            return {**os.environ, **own}
+        home = str(self.source.parent)
+        places = {"HOME": home, "IPYTHONDIR": f"{home}/.ipython", SOCKETS: self.sockets}
+        return {**scrubbed(os.environ), **own, **places}
+
     def _watch(self, child: subprocess.Popen) -> None:
         process = psutil.Process(child.pid)
-        self.cell_start, interrupt, measurement = time.perf_counter(), 0.0, 0.0
+        self.start, self.cell_start = (time.perf_counter(),) * 2
+        interrupt, measurement = 0.0, 0.0
         while child.poll() is None:
             now = time.perf_counter()
-            if now - measurement > 0.5:
-                self.peak_memory_mb = max(self.peak_memory_mb, _memory_mb(process))
+            if now - measurement > (0.1 if self.limits else 0.5):
+                memory, processes = _use(process)
+                self.peak_memory_mb = max(self.peak_memory_mb, memory)
                 measurement = now
+                self._hold(memory, processes)
             self._follow()
             if not interrupt and self._should_stop(now):
+                if self.limits:
+                    return  # a cage passes no interrupt on, and the cells had theirs
                 interrupt = now
                 _interrupt(process)
             elif interrupt and (now - interrupt > GRACE or len(self.received) > 1):
                 return
             time.sleep(0.05)
 
+    def _hold(self, memory: float, processes: int) -> None:
+        """Stop what takes more than it may; papermill and its kernel are allowed for."""
+        if self.limits and memory > self.limits.memory_mb + OWN_MEMORY_MB:
+            self.stop = "took too much memory"
+        elif self.limits and processes > self.limits.processes + OWN_PROCESSES:
+            self.stop = "started too many processes"
+
     def _should_stop(self, now: float) -> bool:
+        since = self.start if self.limits else self.cell_start
         if self.received:
             self.stop = "interrupted" if self.received[0] == signal.SIGINT else "terminated"
-        elif now - self.cell_start > (self.timeout if self.cell >= 0 else START_LIMIT):
+        elif now - since > (self.timeout if self.cell >= 0 else START_LIMIT):
             self.stop = "timed out"
         return bool(self.stop)
 
@@ -139,7 +169,7 @@ class Watch(Execution):
 
 def _environment(folder: Path, mark: str) -> dict[str, str]:
     """UTF-8 whatever the locale; no windows, no bars; the user's Jupyter state is left alone."""
-    return os.environ | {
+    return {
         MARK: mark,
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_PREFER_ENV_PATH": "1",
@@ -150,6 +180,13 @@ def _environment(folder: Path, mark: str) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "TQDM_DISABLE": "1",
     }
+
+
+def _short_folder() -> tempfile.TemporaryDirectory:
+    """A folder whose path leaves room for a socket's name: the system allows some 100 bytes."""
+    long = len(tempfile.gettempdir()) > 60 and os.path.isdir("/tmp")
+    folder = "/tmp" if long else None
+    return tempfile.TemporaryDirectory(prefix="labkit-k-", dir=folder, ignore_cleanup_errors=True)
 
 
 @contextlib.contextmanager
@@ -180,16 +217,17 @@ def _interrupt(process: psutil.Process) -> None:
         return
 
 
-def _memory_mb(process: psutil.Process) -> float:
-    """Resident memory of a process and all it started, now."""
+def _use(process: psutil.Process) -> tuple[float, int]:
+    """Resident memory in MB of a process and all it started, now, and how many they are."""
     total = 0
     try:
-        for each in (process, *process.children(recursive=True)):
+        family = (process, *process.children(recursive=True))
+        for each in family:
             with contextlib.suppress(psutil.Error):
                 total += each.memory_info().rss
     except psutil.Error:
-        return 0.0
-    return total / 1e6
+        return 0.0, 0
+    return total / 1e6, len(family)
 
 
 def _reap(mark: str) -> None:

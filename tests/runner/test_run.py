@@ -71,7 +71,7 @@ def processes_of_runs():
     for process in psutil.process_iter():
         try:
             its = process.environ()
-            if watch.MARK in its and its["LABKIT_RUNS"] == os.environ["LABKIT_RUNS"]:
+            if watch.MARK in its and its.get("LABKIT_RUNS") == os.environ["LABKIT_RUNS"]:
                 found.append(process)
         except (psutil.Error, OSError):
             continue
