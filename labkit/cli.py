@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import files
+from labkit.classroom.commands import add_commands
 from labkit.errors import FAILED, INTERRUPTED, OK, TERMINATED, InputError, LabkitError, unknown
 from labkit.parameters import BY_HAND, PARAMETERS, Parameter
 
@@ -164,6 +165,10 @@ def parser() -> Parser:
     new.add_argument("--bands", action="store_true", help=text)
 
     command("bench", run_bench, add_help=False)
+
+    new = commands.add_parser("class", help="Assignments for a class: hand out, check, grade.")
+    add_commands(new.add_subparsers(required=True, metavar="COMMAND"),
+                 lambda name, do, group: command(name, do, group))  # fmt: skip
 
     new = commands.add_parser("data", help="The data sets on this machine.")
     sets = new.add_subparsers(required=True, metavar="COMMAND")
