@@ -35,7 +35,7 @@ def check(path: Path) -> list[Finding]:
     Raises:
         InputError: it is no notebook, or none of labkit's assignments.
     """
-    from labkit.classroom.sandbox import run_cells
+    from labkit.classroom.execution import run_cells
 
     read_notebook(path)
     notebook = nbformat.read(path, as_version=4)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import logging
 import os
 import re
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +17,7 @@ from labkit import files
 from labkit.errors import InputError, LabkitError, unknown
 
 if TYPE_CHECKING:
+    from nbgrader.api import Gradebook
     from nbgrader.apps.api import NbGraderAPI
 
 __all__ = ["Course", "ask", "assignments", "new_course", "quiet"]
@@ -45,6 +46,14 @@ class Course:
     def database(self) -> str:
         """The gradebook, patient with the other processes that write into it."""
         return f"sqlite:///{self.root / 'gradebook.db'}?timeout=120"
+
+    @contextlib.contextmanager
+    def gradebook(self) -> Iterator[Gradebook]:
+        """nbgrader's gradebook of this course, open."""
+        from nbgrader.api import Gradebook
+
+        with quiet(), Gradebook(self.database) as gradebook:
+            yield gradebook
 
     def api(self) -> NbGraderAPI:
         """nbgrader's own interface to this course, with the course's own settings."""
@@ -88,23 +97,32 @@ def ask(question: Callable[[], dict[str, Any]]) -> None:
     """Let nbgrader do something quietly.
 
     Raises:
-        LabkitError: it failed; the message holds the last lines of its log.
+        LabkitError: it failed; the message is the error in its log, and where that arose.
     """
     with quiet():
         answer = question()
-    if not answer["success"]:
-        text = f"{answer.get('log', '')}\n{answer.get('error', '')}"
-        lines = [line for line in text.splitlines() if line.strip()]
-        raise LabkitError("nbgrader says: " + "\n    ".join(lines[-8:]))
+    if answer["success"]:
+        return
+    text = f"{answer.get('log', '')}\n{answer.get('error', '')}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Entry): ", line)]
+    raise LabkitError("nbgrader says: " + "\n    ".join(errors[:1] or lines[-3:]))
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """nbgrader's warnings that say nothing of this class: of SQLAlchemy's age, of old cells."""
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without nbgrader's warnings that say nothing of this class, such as of SQLAlchemy's age.
+
+    nbgrader also starts `alembic` by its bare name, which is beside Python and often not in PATH.
+    """
+    path = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.environ["PATH"] = path
 
 
 def assignments() -> dict[str, Path]:
@@ -121,6 +139,7 @@ def new_course(root: Path) -> list[str]:
             assignments are not there.
     """
     _need_extra()
+    from labkit.classroom.recorded import ROWS, recorded
     from labkit.classroom.settings import CONFIGURATION
 
     shelf = assignments()
@@ -132,6 +151,8 @@ def new_course(root: Path) -> list[str]:
         raise InputError("the assignments are part of a checkout; this labkit was installed alone")
     for name, folder in shelf.items():
         shutil.copytree(folder, root / "source" / name, ignore=shutil.ignore_patterns(".*"))
+        if name in ROWS:
+            files.write_atomic(root / "source" / name / "recorded.json", recorded(name))
     text = CONFIGURATION.format(course=root.resolve().name)
     files.write_atomic(root / "nbgrader_config.py", text)
     os.chmod(root, 0o700)  # solutions and grades are nobody else's

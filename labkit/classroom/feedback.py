@@ -18,6 +18,7 @@ from nbgrader import utils
 from nbgrader.preprocessors import ClearHiddenTests, ClearMarkScheme, NbGraderPreprocessor
 
 from labkit.classroom.cells import grade_id
+from labkit.classroom.execution import NOT_RUN
 from labkit.runner.document import ANSI
 
 __all__ = ["Publish"]
@@ -60,7 +61,7 @@ def _verdict(cell: NotebookNode) -> str:
     if not utils.has_failed(cell):
         return "Passed."
     errors = [output for output in cell.outputs if output.output_type == "error"]
-    if errors and errors[0].ename == "NotRun":
+    if errors and errors[0].ename == NOT_RUN:
         return "Not run: the notebook was stopped, or its kernel died, before it came to this test."
     if errors and errors[0].ename == "RuntimeError" and "tests cannot run" in errors[0].evalue:
         return "Not run: the notebook replaced something that the tests need."

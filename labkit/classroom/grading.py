@@ -85,9 +85,9 @@ def _names(course: Course, assignment: str, students: Iterable[str]) -> list[str
 
 
 def _check_release(course: Course, assignment: str) -> None:
-    from nbgrader.api import Gradebook, MissingEntry
+    from nbgrader.api import MissingEntry
 
-    with Gradebook(course.database) as gradebook:
+    with course.gradebook() as gradebook:
         try:
             gradebook.find_assignment(assignment)
         except MissingEntry as error:

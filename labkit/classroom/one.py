@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nbgrader.api import Gradebook
-
 from labkit import files
 from labkit.classroom.cells import source_cells
 from labkit.classroom.course import Course, ask
@@ -56,7 +54,7 @@ def digest(course: Course, assignment: str, student: str) -> str:
     folder = course.root / "submitted" / student / assignment
     handed_in = {str(path.relative_to(folder)): files.sha256(path)
                  for path in sorted(folder.rglob("*")) if path.is_file()}  # fmt: skip
-    with Gradebook(course.database) as gradebook:
+    with course.gradebook() as gradebook:
         names = [notebook.name for notebook in gradebook.find_assignment(assignment).notebooks]
     cells = {name: [(cell.name, cell.text, cell.metadata) for cell in
                     source_cells(course.database, assignment, name)] for name in names}  # fmt: skip
@@ -66,7 +64,7 @@ def digest(course: Course, assignment: str, student: str) -> str:
 
 def _give_nothing(course: Course, assignment: str, student: str) -> None:
     """A submission in the gradebook whose tests are all failed."""
-    with Gradebook(course.database) as gradebook:
+    with course.gradebook() as gradebook:
         gradebook.update_or_create_student(student)
         submission = gradebook.update_or_create_submission(assignment, student)
         for notebook in submission.notebooks:
@@ -76,7 +74,7 @@ def _give_nothing(course: Course, assignment: str, student: str) -> None:
 
 
 def _score(course: Course, assignment: str, student: str) -> dict[str, Any]:
-    with Gradebook(course.database) as gradebook:
+    with course.gradebook() as gradebook:
         submission = gradebook.find_submission(assignment, student)
         return {"score": submission.score, "max_score": submission.max_score,
                 "by_hand": submission.needs_manual_grade}  # fmt: skip

@@ -1,35 +1,19 @@
-"""A submission run within limits, and what did not run marked so that it earns nothing.
-
-nbgrader gives a test full marks when its cell shows no error. A cell that never ran shows none, so
-here it gets one: after a kernel that died, a notebook that was stopped, a tag that skips a cell.
-"""
+"""A submission executed within limits, as a step of nbgrader's autograde."""
 
 from __future__ import annotations
 
-import ast
-import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from nbformat.notebooknode import NotebookNode
-from nbformat.v4 import new_output
-from nbgrader import utils
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Float, Integer
 
-from labkit.classroom import guard
-from labkit.runner.document import ANSI, Notebook, is_code
+from labkit.classroom.execution import run_cells
 from labkit.runner.limits import Limits, can_cage
-from labkit.runner.verify import Execution, ending
-from labkit.runner.watch import execute
+from labkit.runner.verify import ending
 
-__all__ = ["NOT_RUN", "Sandbox", "run_cells"]
-
-NOT_RUN = "NotRun"  # the name of the error that a cell without a result shows
-GUARD = "labkit-guard-"  # how the ids of our own cells begin
+__all__ = ["Sandbox"]
 
 
 class Sandbox(NbGraderPreprocessor):
@@ -50,83 +34,3 @@ class Sandbox(NbGraderPreprocessor):
         if end := ending(execution):
             self.log.warning("%s: %s", resources["nbgrader"]["student"], end.message)
         return nb, resources
-
-
-def run_cells(notebook: NotebookNode, folder: Path, limits: Limits) -> Execution:
-    """Execute a notebook's cells and put what they showed into it.
-
-    Args:
-        notebook: its outputs are replaced; a cell that did not run shows an error, `NOT_RUN`.
-        folder: what the notebook may read: a copy of it, without the notebooks in it.
-    """
-    with tempfile.TemporaryDirectory(prefix="labkit-class-") as name:
-        work = Path(name) / "work"
-        shutil.copytree(folder, work, ignore=shutil.ignore_patterns("*.ipynb", ".*"))
-        execution = execute(
-            _guarded(notebook), work / "submission.ipynb", timeout=limits.seconds, progress=False,
-            environment={"NBGRADER_EXECUTION": "autograde"}, limits=limits,
-        )  # fmt: skip
-    end = ending(execution)
-    _fill(notebook, execution.notebook, end.message if end else "the cell did not run")
-    return execution
-
-
-def _guarded(notebook: NotebookNode) -> Notebook:
-    """The notebook to be run: ids by place, and a guard before the first cell and each test."""
-    content = json.loads(nbformat.writes(notebook, version=4))
-    content["nbformat_minor"] = 5
-    code = ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code"]
-    arm = f"from labkit.classroom import guard\nguard.arm({_modules(code)!r})\ndel guard"
-    cells = [_cell(f"{GUARD}start", arm)]
-    for place, (cell, node) in enumerate(zip(content["cells"], notebook.cells, strict=True)):
-        cell["id"] = f"cell-{place}"
-        if node.cell_type == "code" and utils.is_grade(node):
-            check = "__import__('labkit.classroom.guard', fromlist=['verify']).verify(globals())"
-            cells.append(_cell(f"{GUARD}{place}", check))
-        cells.append(cell)
-    return content | {"cells": cells}
-
-
-def _cell(identity: str, source: str) -> dict[str, Any]:
-    return {"cell_type": "code", "id": identity, "metadata": {}, "execution_count": None,
-            "outputs": [], "source": source}  # fmt: skip
-
-
-def _modules(code: list[str]) -> tuple[str, ...]:
-    """Those that the guard knows and the cells import, by any name."""
-    names: set[str] = set()
-    for source in code:
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError):  # a magic, or a mistake: the cell will say so itself
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names.add((node.module or "").partition(".")[0])
-    return tuple(name for name in guard.MODULES if name.partition(".")[0] in names)
-
-
-def _fill(notebook: NotebookNode, executed: Notebook, reason: str) -> None:
-    """Give each cell what it showed; the error of its guard where that refused."""
-    made = {cell["id"]: cell for cell in executed["cells"] if cell["cell_type"] == "code"}
-    for place, cell in enumerate(notebook.cells):
-        if not is_code(cell):
-            continue
-        ran = made.get(f"cell-{place}", {})
-        refusal = _errors(made.get(f"{GUARD}{place}", {}))
-        shown = refusal or ran.get("outputs", [])
-        if ran.get("execution_count") is None and not _errors({"outputs": shown}):
-            shown = [*shown, _error(NOT_RUN, reason)]
-        cell.outputs = [nbformat.from_dict(output) for output in shown]
-        cell.execution_count = ran.get("execution_count")
-
-
-def _errors(cell: dict[str, Any]) -> list[dict[str, Any]]:
-    return [output for output in cell.get("outputs", ()) if output["output_type"] == "error"]
-
-
-def _error(name: str, words: str) -> NotebookNode:
-    words = ANSI.sub("", words)
-    return new_output("error", ename=name, evalue=words, traceback=[f"{name}: {words}"])

@@ -8,7 +8,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import nbformat
-from nbgrader.api import Gradebook
 
 from labkit.classroom.cells import grade_id
 from labkit.classroom.course import Course
@@ -28,13 +27,13 @@ def export(course: Course, out: Path) -> None:
 
     plugin = CsvExportPlugin()
     plugin.to = str(out)
-    with Gradebook(course.database) as gradebook:
+    with course.gradebook() as gradebook:
         plugin.export(gradebook)
 
 
 def histogram(course: Course, assignment: str) -> list[str]:
     """How many students got how many points, a line for each tenth of them."""
-    with Gradebook(course.database) as gradebook:
+    with course.gradebook() as gradebook:
         entry = gradebook.find_assignment(assignment)
         most, scores = entry.max_score, sorted(each.score for each in entry.submissions)
     counts = [0] * BARS
@@ -49,7 +48,7 @@ def hardest(course: Course, assignment: str) -> list[tuple[str, float]]:
     """Each graded cell with the share of its points that the class got, the lowest first."""
     got: dict[str, float] = defaultdict(float)
     possible: dict[str, float] = defaultdict(float)
-    with Gradebook(course.database) as gradebook:
+    with course.gradebook() as gradebook:
         for submission in gradebook.assignment_submissions(assignment):
             for notebook in submission.notebooks:
                 for each in notebook.grades:

@@ -114,15 +114,21 @@ def _limited(spec: dict[str, Any]) -> dict[str, Any]:
         "interrupt_on_timeout": True,
         "error_on_timeout": SLOW,
         "raise_on_iopub_timeout": False,
-        "on_cell_executed": _mark_slow,
+        "on_cell_executed": _mark_error,
         "kernel_manager_class": type("Kernels", (LimitedKernels,), {"spec": spec}),
     }
 
 
-def _mark_slow(cell: Any, cell_index: int, execute_reply: dict) -> None:
-    """Say in a cell's outputs that it took too long: its own words may not have come through."""
-    if execute_reply["content"].get("ename") == TOO_SLOW:
-        cell.outputs.append(NotebookNode(output_type="error", **SLOW))
+def _mark_error(cell: Any, cell_index: int, execute_reply: dict) -> None:
+    """Show the error that a kernel replied with, where it did not come among the outputs.
+
+    That is so for a cell that took too long, and where a notebook silences its errors.
+    """
+    reply = execute_reply["content"]
+    shown = [output.ename for output in cell.outputs if output.output_type == "error"]
+    if reply["status"] == "error" and reply["ename"] not in shown:
+        error = {name: reply[name] for name in ("ename", "evalue", "traceback")}
+        cell.outputs.append(NotebookNode(output_type="error", **error))
 
 
 def main(notebook: str, out: str, folder: str, limits: str = "") -> int:
