@@ -97,12 +97,15 @@ def ask(question: Callable[[], dict[str, Any]]) -> None:
     """Let nbgrader do something quietly.
 
     Raises:
-        LabkitError: it failed; the message is the error in its log, and where that arose.
+        LabkitError: it failed; the message is the error in its log.
+        KeyboardInterrupt: it was stopped, by Ctrl-C or SIGTERM.
     """
     with quiet():
         answer = question()
     if answer["success"]:
         return
+    if answer.get("error", "").rstrip().endswith("KeyboardInterrupt"):
+        raise KeyboardInterrupt
     text = f"{answer.get('log', '')}\n{answer.get('error', '')}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Entry): ", line)]

@@ -45,9 +45,13 @@ def run_cells(notebook: NotebookNode, folder: Path, limits: Limits) -> Execution
         work = Path(name) / "work"
         shutil.copytree(folder, work, ignore=shutil.ignore_patterns("*.ipynb", ".*"))
         execution = execute(
-            _guarded(notebook, token), work / "submission.ipynb", timeout=limits.seconds, progress=False,
-            environment={"NBGRADER_EXECUTION": "autograde"}, limits=limits,
-        )  # fmt: skip
+            _guarded(notebook, token),
+            work / "submission.ipynb",
+            timeout=limits.seconds,
+            environment={"NBGRADER_EXECUTION": "autograde"},
+            progress=False,
+            limits=limits,
+        )
     end = ending(execution)
     _fill(notebook, execution.notebook, end.message if end else "the cell did not run", token)
     return execution

@@ -3,8 +3,11 @@ STUDENT`. Whatever happens in it, the others go on."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,26 @@ from typing import Any
 from labkit import files
 from labkit.classroom.cells import source_cells
 from labkit.classroom.course import Course, ask
-from labkit.errors import OK, LabkitError
+from labkit.errors import FAILED, INTERRUPTED, OK, LabkitError
 
 __all__ = ["digest", "grade_one", "main", "note"]
 
 
 def main(root: str, assignment: str, student: str) -> int:
-    """Grade a student's submission and leave a note that it was done. Returns the exit code."""
-    grade_one(Course(root), assignment, student)
+    """Grade a student's submission and leave a note that it was done. Returns the exit code.
+
+    It ends with its parent, even one that was killed, and waits for one that is not yet gone.
+    """
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    course = Course(root)
+    lock = note(course, assignment, student).with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            grade_one(course, assignment, student)
+        except KeyboardInterrupt:
+            return INTERRUPTED
     return OK
 
 
@@ -60,6 +75,12 @@ def digest(course: Course, assignment: str, student: str) -> str:
                     source_cells(course.database, assignment, name)] for name in names}  # fmt: skip
     settings = files.sha256(course.root / "nbgrader_config.py")
     return files.sha256(json.dumps([handed_in, cells, settings], sort_keys=True).encode())
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(FAILED)
 
 
 def _give_nothing(course: Course, assignment: str, student: str) -> None:

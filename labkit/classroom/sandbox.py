@@ -31,6 +31,8 @@ class Sandbox(NbGraderPreprocessor):
             processes=self.processes, cage=self.cage and can_cage(),
         )  # fmt: skip
         execution = run_cells(nb, Path(resources["metadata"]["path"]), limits)
+        if execution.stop in ("interrupted", "terminated"):
+            raise KeyboardInterrupt  # of the grading, not of the submission: nothing is to be kept
         if end := ending(execution):
             self.log.warning("%s: %s", resources["nbgrader"]["student"], end.message)
         return nb, resources

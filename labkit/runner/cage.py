@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) == ["--probe"]:
         return _probe()
     spec, command = json.loads(arguments[0]), list(arguments[1:])
+    with contextlib.suppress(AttributeError, OSError):  # Linux has it
+        _call("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     if not spec["cage"]:
         _limit(spec)
         os.execvp(command[0], command)

@@ -1,0 +1,189 @@
+"""A class from an empty folder to grades.csv, with every kind of submission, by either program.
+
+These tests need nbgrader, which `make` installs, and take minutes: they are long ones.
+"""
+
+import csv
+import html
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from handed_in import KINDS, READER, before, make
+
+ASSIGNMENT = "pictures"
+SOURCE = Path(__file__).parents[2] / "notebooks" / "assignments" / ASSIGNMENT
+SETTINGS = "\nc.Sandbox.cell_seconds = 12\nc.Sandbox.seconds = 120\n"
+BYTES_NAME = os.fsdecode(b"ren\xe9.ipynb")
+POINTS, BY_HAND = 14, 6
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
+
+
+def labkit(*words, cwd, check=True):
+    done = subprocess.run(
+        [sys.executable, "-m", "labkit", "class", *words], cwd=cwd, capture_output=True, text=True
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def solved():
+    """The assignment with its solutions, as a student would have written it: without the marks."""
+    notebook = json.loads((SOURCE / f"{ASSIGNMENT}.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        lines = "".join(cell["source"]).splitlines()
+        hidden, kept = False, []
+        for line in lines:
+            hidden = (hidden or "BEGIN HIDDEN" in line) and "END HIDDEN" not in line
+            if not hidden and "###" not in line:
+                kept.append(line)
+        cell["source"] = "\n".join(kept)
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course whose class has handed in, collected and not yet graded."""
+    root = tmp_path_factory.mktemp("school") / "images-101"
+    labkit("new", str(root), cwd=root.parent)
+    with (root / "nbgrader_config.py").open("a", encoding="utf-8") as file:
+        file.write(SETTINGS)
+    labkit("release", ASSIGNMENT, cwd=root)
+    inbox = root.parent / "inbox"
+    inbox.mkdir()
+    for kind in KINDS:
+        (inbox / f"{kind}.ipynb").write_text(make(kind, solved()), encoding="utf-8")
+    reader = solved()
+    before("mirror", f"GRADEBOOK = {str(root / 'gradebook.db')!r}\n{READER}")(reader)
+    (inbox / "reader.ipynb").write_text(json.dumps(reader), encoding="utf-8")
+    (inbox / BYTES_NAME).write_text(json.dumps(solved()), encoding="utf-8")
+    (inbox / "unreadable.ipynb").write_bytes(b"\x00\xff not a notebook")
+    (inbox / "empty").mkdir()
+    shutil.copy(root / "release" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb", inbox / "empty")
+    done = labkit("collect", ASSIGNMENT, str(inbox), cwd=root)
+    assert done.stdout.endswith(f"{len(KINDS) + 4} submissions\n")
+    return root
+
+
+EXPECTED = {kind: points for kind, (_, points) in KINDS.items()} | {
+    "reader": POINTS, "rene": POINTS, "unreadable": 0, "empty": 0}  # fmt: skip
+
+
+def grades(root):
+    labkit("export", "grades.csv", cwd=root)
+    with (root / "grades.csv").open(encoding="utf-8", newline="") as file:
+        return {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def graded(course):
+    """The course, graded; killed in the middle and taken up again."""
+    command = [sys.executable, "-m", "labkit", "class", "grade", ASSIGNMENT]
+    environment = os.environ | {"API_TOKEN": "swordfish"}
+    options = {"cwd": course, "env": environment, "text": True}
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
+    for _ in range(4):
+        first.stdout.readline()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    first.stdout.close()
+    second = subprocess.run(command, capture_output=True, **options)
+    assert second.returncode == 0, second.stdout
+    assert re.search(r"[4-9] graded before and unchanged", second.stdout)
+    assert re.search(r"about [0-9]+ (s|min) left", second.stdout)
+    return course
+
+
+def test_every_kind_of_submission_gets_its_documented_points(graded):
+    assert grades(graded) == EXPECTED
+
+
+def test_the_reader_learned_nothing(graded):
+    path = graded / "autograded" / "reader" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
+    text = path.read_text(encoding="utf-8")
+    assert "gradebook FileNotFoundError" in text
+    assert "network OSError" in text
+    assert "sources []" in text
+    assert "secret None" in text
+    assert "swordfish" not in text
+
+
+def secrets():
+    """Lines of the source that no student may see: solutions, hidden tests, mark schemes."""
+    notebook = json.loads((SOURCE / f"{ASSIGNMENT}.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        secret = False
+        for line in "".join(cell["source"]).splitlines():
+            if "### " in line:
+                secret = "BEGIN" in line
+            elif secret and len(line.strip()) > 30:
+                yield line.strip()
+
+
+def test_no_solution_hidden_test_or_mark_scheme_is_given_out(graded):
+    lines = list(secrets())
+    assert len(lines) > 30
+    release = (graded / "release" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").read_text(encoding="utf-8")
+    plain = "\n".join("".join(c["source"]) for c in json.loads(release)["cells"])
+    assert [line for line in lines if line in plain] == []
+    assert "BEGIN" not in plain
+    for student in ("empty", "spy", "wrong"):
+        assert "HIDDEN TESTS" not in page(graded, student)
+    # "empty" wrote nothing of its own, so that all its page says is ours
+    text = re.sub(r"\s+", "", page(graded, "empty"))
+    assert [line for line in lines if re.sub(r"\s+", "", line) in text] == []
+
+
+def page(root, student):
+    """A student's feedback as text."""
+    path = root / "feedback" / student / ASSIGNMENT / f"{ASSIGNMENT}.html"
+    return html.unescape(re.sub(r"<[^>]*>", "", path.read_text(encoding="utf-8")))
+
+
+def test_the_feedback_says_which_part_failed(graded):
+    assert "a hidden part did not" in page(graded, "wrong")
+    assert "that you can see did not pass" in page(graded, "empty")
+    assert "its kernel died" in page(graded, "crashing")
+    assert "replaced something" in page(graded, "bent")
+
+
+def test_the_teacher_sees_the_spread_the_hardest_tests_and_the_copies(graded):
+    text = labkit("statistics", ASSIGNMENT, cwd=graded).stdout
+    assert "test-set2" in text
+    assert re.search(r"worth a look: .*copied, correct", text)
+
+
+def test_nbgraders_own_commands_give_the_same_points(graded, tmp_path):
+    mine = tmp_path / graded.name
+    own = shutil.ignore_patterns("autograded", "feedback", ".labkit")
+    shutil.copytree(graded, mine, ignore=own)
+    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    commands = (["autograde", ASSIGNMENT, "--force"], ["export"])
+    for words in commands:
+        subprocess.run(
+            [sys.executable, "-m", "nbgrader", *words], cwd=mine, env=os.environ | {"PATH": paths},
+            capture_output=True, check=False,
+        )  # fmt: skip
+    with (mine / "grades.csv").open(encoding="utf-8", newline="") as file:
+        found = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert len(list(mine.glob("autograded/*"))) == len(EXPECTED) - 1  # the unreadable one has none
+    assert found == EXPECTED
+
+
+def test_the_solution_earns_full_marks_with_its_answers_marked(graded):
+    from labkit.classroom.course import Course
+
+    with Course(graded).gradebook() as gradebook:
+        for notebook in gradebook.find_submission(ASSIGNMENT, "correct").notebooks:
+            for grade in notebook.grades:
+                if grade.needs_manual_grade:
+                    grade.manual_score, grade.needs_manual_grade = grade.max_score, False
+        gradebook.db.commit()
+    assert grades(graded)["correct"] == POINTS + BY_HAND
