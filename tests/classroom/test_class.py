@@ -19,6 +19,7 @@ from handed_in import KINDS, READER, before, make
 
 ASSIGNMENT = "pictures"
 SOURCE = Path(__file__).parents[2] / "notebooks" / "assignments" / ASSIGNMENT
+BOOK = Path(__file__).parents[2] / "book"
 SETTINGS = "\nc.Sandbox.cell_seconds = 12\nc.Sandbox.seconds = 120\n"
 BYTES_NAME = os.fsdecode(b"ren\xe9.ipynb")
 POINTS, BY_HAND = 14, 6
@@ -187,3 +188,35 @@ def test_the_solution_earns_full_marks_with_its_answers_marked(graded):
                     grade.manual_score, grade.needs_manual_grade = grade.max_score, False
         gradebook.db.commit()
     assert grades(graded)["correct"] == POINTS + BY_HAND
+
+
+def commands(page):
+    """What a page of the book tells its reader to type."""
+    return "\n".join(re.findall(r"```sh\n(.*?)```", (BOOK / page).read_text("utf-8"), re.DOTALL))
+
+
+def shell(script, cwd):
+    """Run lines as a reader would, `labkit` being the one under test."""
+    function = f'labkit() {{ "{sys.executable}" -m labkit "$@"; }}\nset -e\n'
+    return subprocess.run(
+        ["bash", "-c", function + script], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_the_pages_work_as_they_are_printed(tmp_path):
+    (tmp_path / "inbox" / "ben").mkdir(parents=True)
+    for place in ("inbox/anna.ipynb", "inbox/ben/pictures.ipynb"):
+        (tmp_path / place).write_text(json.dumps(solved()), encoding="utf-8")
+    done = shell(commands("classroom.md"), tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert grades(tmp_path / "images-101") == {"anna": POINTS, "ben": POINTS}
+    assert (tmp_path / "images-101" / "feedback" / "anna" / ASSIGNMENT).is_dir()
+
+    mine = tmp_path / "images-101" / "release" / ASSIGNMENT
+    fresh = shell(commands("assignments.md"), mine)
+    assert fresh.returncode == 1
+    assert "Ready" not in fresh.stdout
+    assert "ok  " not in fresh.stdout
+    (mine / "pictures.ipynb").write_text(json.dumps(solved()), encoding="utf-8")
+    ready = shell(commands("assignments.md"), mine)
+    assert ready.stdout.endswith("Ready to hand in.\n"), ready.stdout
