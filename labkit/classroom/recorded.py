@@ -10,11 +10,17 @@ from labkit.errors import DataError
 __all__ = ["ROWS", "recorded"]
 
 # the rows whose scores an assignment judges by; their lesson runs have several seeds
-ROWS = {"pictures": ("001-E1", "001-E2", "001-E1T", "001-E1S")}
+ROWS = {
+    "fair_fight": ("003-W1", "003-W5", "003-X1", "003-X2", "003-X3"),
+    "pictures": ("001-E1", "001-E2", "001-E1T", "001-E1S"),
+}
 
 
 def recorded(assignment: str) -> str:
-    """The file `recorded.json` of an assignment: row -> seed -> top-1 on the test images, in %.
+    """The file `recorded.json` of an assignment.
+
+    It maps `top1` to row -> seed -> accuracy on the test images, in percent, and `seconds` to
+    row -> seed -> what the run took.
 
     Args:
         assignment: one of `ROWS`.
@@ -22,11 +28,13 @@ def recorded(assignment: str) -> str:
     Raises:
         DataError: a row has no recorded lesson.
     """
-    scores: dict[str, dict[str, float]] = {row: {} for row in ROWS[assignment]}
+    rows = ROWS[assignment]
+    top1, seconds = ({row: {} for row in rows} for _ in range(2))
     for record in records.recorded(preset="lesson"):
-        if record["row"] in scores and not record.synthetic:
-            seed, top1 = record["recipe"]["seed"], record["test"]["top1"]
-            scores[record["row"]][str(seed)] = round(100 * top1, 3)
-    if missing := [row for row, seeds in scores.items() if not seeds]:
+        if record["row"] in rows and not record.synthetic:
+            row, seed = record["row"], str(record["recipe"]["seed"])
+            top1[row][seed] = round(100 * record["test"]["top1"], 3)
+            seconds[row][seed] = round(record["seconds"])
+    if missing := [row for row in rows if not top1[row]]:
         raise DataError(f"no recorded lesson of {', '.join(missing)}; labkit sweep makes it")
-    return json.dumps(scores, indent=1) + "\n"
+    return json.dumps({"top1": top1, "seconds": seconds}, indent=1) + "\n"
