@@ -95,7 +95,8 @@ def _modules(code: list[str]) -> tuple[str, ...]:
 
 def _fill(notebook: NotebookNode, executed: Notebook, reason: str, token: str) -> None:
     """Give each cell what it showed; a test whose guard refused, or did not run, its error."""
-    made = {cell["id"]: cell for cell in executed["cells"] if cell["cell_type"] == "code"}
+    cells = nbformat.reads(json.dumps(executed), as_version=4).cells  # joins lines of text
+    made = {cell["id"]: cell for cell in cells if cell["cell_type"] == "code"}
     for place, cell in enumerate(notebook.cells):
         if not is_code(cell):
             continue
@@ -105,7 +106,7 @@ def _fill(notebook: NotebookNode, executed: Notebook, reason: str, token: str) -
             shown = [*shown, _error(NOT_RUN, reason)]
         elif _is_test(cell) and (refusal := _refusal(made[f"{GUARD}{place}"], token)):
             shown = refusal
-        cell.outputs = [nbformat.from_dict(output) for output in shown]
+        cell.outputs = list(shown)
         cell.execution_count = ran.get("execution_count")
 
 
@@ -117,7 +118,7 @@ def _is_test(cell: NotebookNode) -> bool:
 
 def _refusal(guard_cell: dict[str, Any], token: str) -> list[dict[str, Any]]:
     """The error of a guard; where it left no sign of having run, one that says so."""
-    text = "".join("".join(output.get("text", "")) for output in guard_cell["outputs"])
+    text = "".join(output.get("text", "") for output in guard_cell["outputs"])
     if token in text:
         return []
     words = "the tests cannot run: this notebook changes what is executed"

@@ -18,7 +18,9 @@ import pytest
 from handed_in import KINDS, READER, before, make
 
 ASSIGNMENT = "pictures"
-SOURCE = Path(__file__).parents[2] / "notebooks" / "assignments" / ASSIGNMENT
+SHELF = Path(__file__).parents[2] / "notebooks" / "assignments"
+SOURCE = SHELF / ASSIGNMENT
+ASSIGNMENTS = sorted(SHELF.glob("*/*.ipynb"))
 BOOK = Path(__file__).parents[2] / "book"
 SETTINGS = "\nc.Sandbox.cell_seconds = 12\nc.Sandbox.seconds = 120\n"
 BYTES_NAME = os.fsdecode(b"ren\xe9.ipynb")
@@ -35,9 +37,9 @@ def labkit(*words, cwd, check=True):
     return done
 
 
-def solved():
-    """The assignment with its solutions, as a student would have written it: without the marks."""
-    notebook = json.loads((SOURCE / f"{ASSIGNMENT}.ipynb").read_text(encoding="utf-8"))
+def solved(path=SOURCE / f"{ASSIGNMENT}.ipynb"):
+    """An assignment with its solutions, as a student would have written it: without the marks."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         lines = "".join(cell["source"]).splitlines()
         hidden, kept = False, []
@@ -178,15 +180,58 @@ def test_nbgraders_own_commands_give_the_same_points(graded, tmp_path):
     assert found == EXPECTED
 
 
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    """Every assignment, handed in solved and untouched."""
+    root = tmp_path_factory.mktemp("school") / "all"
+    labkit("new", str(root), cwd=root.parent)
+    for path in ASSIGNMENTS:
+        labkit("release", path.stem, cwd=root)
+        inbox = root.parent / path.stem
+        inbox.mkdir()
+        (inbox / "solved.ipynb").write_text(json.dumps(solved(path)), encoding="utf-8")
+        shutil.copy(root / "release" / path.stem / path.name, inbox / "untouched.ipynb")
+        labkit("collect", path.stem, str(inbox), cwd=root)
+        labkit("grade", path.stem, cwd=root)
+    return root
+
+
+@pytest.mark.parametrize("path", ASSIGNMENTS, ids=lambda path: path.stem)
+def test_a_solution_earns_all_points_and_an_untouched_release_none(school, path):
+    from labkit.classroom.course import Course
+
+    with Course(school).gradebook() as gradebook:
+        marked = {
+            student: mark(gradebook, path.stem, student) for student in ("solved", "untouched")
+        }
+        best = gradebook.find_assignment(path.stem).max_score
+        points = {
+            student: gradebook.find_submission(path.stem, student).score for student in marked
+        }
+    assert points == {"solved": best, "untouched": 0}
+    assert marked["solved"] > 0
+    assert marked["untouched"] == 0
+
+
+def mark(gradebook, assignment, student):
+    """Give full marks to every answer that waits for them; returns how many there were."""
+    waiting = [
+        grade
+        for notebook in gradebook.find_submission(assignment, student).notebooks
+        for grade in notebook.grades
+        if grade.needs_manual_grade
+    ]
+    for grade in waiting:
+        grade.manual_score, grade.needs_manual_grade = grade.max_score, False
+    gradebook.db.commit()
+    return len(waiting)
+
+
 def test_the_solution_earns_full_marks_with_its_answers_marked(graded):
     from labkit.classroom.course import Course
 
     with Course(graded).gradebook() as gradebook:
-        for notebook in gradebook.find_submission(ASSIGNMENT, "correct").notebooks:
-            for grade in notebook.grades:
-                if grade.needs_manual_grade:
-                    grade.manual_score, grade.needs_manual_grade = grade.max_score, False
-        gradebook.db.commit()
+        mark(gradebook, ASSIGNMENT, "correct")
     assert grades(graded)["correct"] == POINTS + BY_HAND
 
 
