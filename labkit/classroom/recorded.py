@@ -11,6 +11,7 @@ __all__ = ["ROWS", "recorded"]
 
 # the rows whose scores an assignment judges by; their lesson runs have several seeds
 ROWS = {
+    "deeper_net": ("002-M1",),
     "fair_fight": ("003-W1", "003-W5", "003-X1", "003-X2", "003-X3"),
     "pictures": ("001-E1", "001-E2", "001-E1T", "001-E1S"),
 }
@@ -19,8 +20,8 @@ ROWS = {
 def recorded(assignment: str) -> str:
     """The file `recorded.json` of an assignment.
 
-    It maps `top1` to row -> seed -> accuracy on the test images, in percent, and `seconds` to
-    row -> seed -> what the run took.
+    It maps `top1` to row -> seed -> accuracy on the test images, in percent, `seconds` to row ->
+    seed -> what the run took, and `curves` to row -> seed -> the losses of each epoch.
 
     Args:
         assignment: one of `ROWS`.
@@ -29,12 +30,17 @@ def recorded(assignment: str) -> str:
         DataError: a row has no recorded lesson.
     """
     rows = ROWS[assignment]
-    top1, seconds = ({row: {} for row in rows} for _ in range(2))
+    top1, seconds, curves = ({row: {} for row in rows} for _ in range(3))
     for record in records.recorded(preset="lesson"):
         if record["row"] in rows and not record.synthetic:
             row, seed = record["row"], str(record["recipe"]["seed"])
             top1[row][seed] = round(100 * record["test"]["top1"], 3)
             seconds[row][seed] = round(record["seconds"])
+            curves[row][seed] = {
+                name: [round(epoch[name], 4) for epoch in record["rows"]]
+                for name in ("train_loss", "val_loss")
+                if name in record["rows"][0]
+            }
     if missing := [row for row in rows if not top1[row]]:
         raise DataError(f"no recorded lesson of {', '.join(missing)}; labkit sweep makes it")
-    return json.dumps({"top1": top1, "seconds": seconds}, indent=1) + "\n"
+    return json.dumps({"top1": top1, "seconds": seconds, "curves": curves}, indent=1) + "\n"
