@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from labkit.runner.limits import Limits
 __all__ = ["Finding", "check"]
 
 LIMITS = Limits(cell_seconds=60, seconds=600, cage=False)  # a student's own code on their machine
+LARGEST = 20_000_000  # bytes of a file beside the notebook
 STUBS = ("YOUR CODE HERE", "YOUR ANSWER HERE")
 
 
@@ -43,9 +46,18 @@ def check(path: Path) -> list[Finding]:
     if not names:
         raise InputError(f"{path.name} is no assignment: no cell of it is graded")
     double = sorted({name for name in names if names.count(name) > 1})
-    run_cells(notebook, path.resolve().parent, LIMITS)
+    with tempfile.TemporaryDirectory(prefix="labkit-check-") as name:
+        _copy_neighbours(path.resolve().parent, Path(name))
+        run_cells(notebook, Path(name), LIMITS)
     twice = [Finding(name, False, "is there more than once; delete the copy") for name in double]
     return [*twice, *(found for cell in notebook.cells if (found := _judge(cell)))]
+
+
+def _copy_neighbours(folder: Path, target: Path) -> None:
+    """What the notebook reads: small files beside it, and not all of a student's home."""
+    for path in folder.iterdir():
+        if path.is_file() and path.suffix != ".ipynb" and path.stat().st_size < LARGEST:
+            shutil.copyfile(path, target / path.name)
 
 
 def _judge(cell: NotebookNode) -> Finding | None:

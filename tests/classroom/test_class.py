@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from handed_in import KINDS, READER, before, make
+from handed_in import KINDS, READER, before, cell, make
 
 ASSIGNMENT = "pictures"
 SHELF = Path(__file__).parents[2] / "notebooks" / "assignments"
@@ -40,14 +40,14 @@ def labkit(*words, cwd, check=True):
 def solved(path=SOURCE / f"{ASSIGNMENT}.ipynb"):
     """An assignment with its solutions, as a student would have written it: without the marks."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        lines = "".join(cell["source"]).splitlines()
+    for each in notebook["cells"]:
+        lines = "".join(each["source"]).splitlines()
         hidden, kept = False, []
         for line in lines:
             hidden = (hidden or "BEGIN HIDDEN" in line) and "END HIDDEN" not in line
             if not hidden and "###" not in line:
                 kept.append(line)
-        cell["source"] = "\n".join(kept)
+        each["source"] = "\n".join(kept)
     return notebook
 
 
@@ -121,9 +121,9 @@ def test_the_reader_learned_nothing(graded):
 def secrets():
     """Lines of the source that no student may see: solutions, hidden tests, mark schemes."""
     notebook = json.loads((SOURCE / f"{ASSIGNMENT}.ipynb").read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
+    for each in notebook["cells"]:
         secret = False
-        for line in "".join(cell["source"]).splitlines():
+        for line in "".join(each["source"]).splitlines():
             if "### " in line:
                 secret = "BEGIN" in line
             elif secret and len(line.strip()) > 30:
@@ -248,6 +248,20 @@ def shell(script, cwd):
     )
 
 
+def regrade(root):
+    """After a test was changed and released again, a class is graded anew; else left alone."""
+    done = labkit("grade", ASSIGNMENT, cwd=root)
+    assert done.stdout == "2 graded before and unchanged\n"
+    path = root / "source" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    _, test = cell(notebook, "test-decide")
+    test["source"] = "assert decide(1.0, 3.0, 2.0) == 'unheard of'"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    labkit("release", ASSIGNMENT, cwd=root)
+    labkit("grade", ASSIGNMENT, cwd=root)
+    assert grades(root) == {"anna": POINTS - 1, "ben": POINTS - 1}
+
+
 def test_the_pages_work_as_they_are_printed(tmp_path):
     (tmp_path / "inbox" / "ben").mkdir(parents=True)
     for place in ("inbox/anna.ipynb", "inbox/ben/pictures.ipynb"):
@@ -256,6 +270,7 @@ def test_the_pages_work_as_they_are_printed(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert grades(tmp_path / "images-101") == {"anna": POINTS, "ben": POINTS}
     assert (tmp_path / "images-101" / "feedback" / "anna" / ASSIGNMENT).is_dir()
+    regrade(tmp_path / "images-101")
 
     mine = tmp_path / "images-101" / "release" / ASSIGNMENT
     fresh = shell(commands("assignments.md"), mine)
