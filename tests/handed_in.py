@@ -25,13 +25,13 @@ SPY = (
     "threading.Thread(target=watch, daemon=True).start()"
 )
 READER = (
-    "import glob, socket, os, urllib.request\n"
+    "import socket, os\n"
     "def look(action):\n"
     "    try: return str(action())\n"
     "    except Exception as error: return type(error).__name__\n"
     "print('gradebook', look(lambda: open(GRADEBOOK, 'rb').read(6)))\n"
     "print('network', look(lambda: socket.create_connection(('127.0.0.1', 22), 1)))\n"
-    "print('sources', glob.glob('/**/pictures.ipynb', recursive=True))\n"
+    "print('course', look(lambda: os.listdir(os.path.dirname(GRADEBOOK))))\n"
     "print('secret', os.environ.get('API_TOKEN'))"
 )
 

@@ -57,7 +57,7 @@ def student_name(path: Path) -> str:
     if any("\udc80" <= letter <= "\udcff" for letter in text):
         text = os.fsencode(name).decode("latin-1")
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._") or "unnamed"
+    return re.sub(r"[^A-Za-z0-9._@+-]+", "-", plain).strip("-._") or "unnamed"
 
 
 def _take(course: Course, assignment: str, student: str, path: Path) -> str:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Course", "ask", "assignments", "new_course", "quiet"]
 
 SHELF = files.PACKAGE.parent / "notebooks" / "assignments"
-SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a name that files, databases and globs all take
+SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a course's name
+STUDENT = re.compile(r"[^*?\[\],/\udc80-\udcff]+")  # a name that globs and databases take, too
 
 
 class Course:
@@ -88,9 +89,15 @@ class Course:
         return len(graded)
 
     def submissions(self, assignment: str) -> list[str]:
-        """The students who handed in, by name."""
-        found = self.root.glob(f"submitted/*/{assignment}")
-        return sorted(path.parent.name for path in found if SAFE.fullmatch(path.parent.name))
+        """The students who handed in, by name.
+
+        Raises:
+            InputError: one of them has a name that nbgrader would not find again.
+        """
+        found = sorted(path.parent.name for path in self.root.glob(f"submitted/*/{assignment}"))
+        if wild := [name for name in found if not STUDENT.fullmatch(name)]:
+            raise InputError(f"no program finds the student {wild[0]!r} again; rename the folder")
+        return found
 
 
 def ask(question: Callable[[], dict[str, Any]]) -> None:

@@ -70,6 +70,7 @@ def test_each_graded_cell_has_its_line(notebook, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["numbers.txt", "work.ipynb"]
 
 
+@pytest.mark.long
 def test_a_name_taken_from_python_is_found_before_handing_in(notebook):
     path = notebook(("code", "sum = 3", {}), ("code", "assert True", note("fine")))
     (found,) = check(path)
@@ -77,6 +78,7 @@ def test_a_name_taken_from_python_is_found_before_handing_in(notebook):
     assert "this notebook replaced sum" in found.text
 
 
+@pytest.mark.long
 def test_a_dead_kernel_leaves_no_test_passed(notebook):
     path = notebook(
         ("code", "assert True", note("early")),

@@ -22,7 +22,7 @@ SHELF = Path(__file__).parents[2] / "notebooks" / "assignments"
 SOURCE = SHELF / ASSIGNMENT
 ASSIGNMENTS = sorted(SHELF.glob("*/*.ipynb"))
 BOOK = Path(__file__).parents[2] / "book"
-SETTINGS = "\nc.Sandbox.cell_seconds = 12\nc.Sandbox.seconds = 120\n"
+SETTINGS = "\nc.Sandbox.cell_seconds = 30\nc.Sandbox.seconds = 240\n"
 BYTES_NAME = os.fsdecode(b"ren\xe9.ipynb")
 POINTS, BY_HAND = 14, 6
 
@@ -113,7 +113,7 @@ def test_the_reader_learned_nothing(graded):
     text = path.read_text(encoding="utf-8")
     assert "gradebook FileNotFoundError" in text
     assert "network OSError" in text
-    assert "sources []" in text
+    assert "course FileNotFoundError" in text
     assert "secret None" in text
     assert "swordfish" not in text
 

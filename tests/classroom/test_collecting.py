@@ -35,6 +35,7 @@ def taken(tmp_path, student):
     ("raw", "name"),
     [
         (b"anna.ipynb", "anna"),
+        (b"anna@school.example.ipynb", "anna@school.example"),
         ("J\u00fcrgen Gro\u00df.ipynb".encode(), "Jurgen-Gro"),
         (b"ren\xe9.zip", "rene"),
         (b"a*b[c]?.ipynb", "a-b-c"),
