@@ -12,7 +12,7 @@ __all__ = ["ROWS", "recorded"]
 # the rows whose scores an assignment judges by; their lesson runs have several seeds
 ROWS = {
     "deeper_net": ("002-M1",),
-    "fair_fight": ("003-W1", "003-W5", "003-X1", "003-X2", "003-X3"),
+    "fair_fight": ("001-E1", "001-E1F", "001-E1S", "001-E1T", "001-E2"),
     "pictures": ("001-E1", "001-E2", "001-E1T", "001-E1S"),
 }
 
