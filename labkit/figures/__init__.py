@@ -15,6 +15,7 @@ from labkit.figures.diagrams import Box, flow, line, network
 from labkit.figures.drawings import DRAWINGS, Drawing, drawing
 from labkit.figures.drops import drops
 from labkit.figures.pictures import answers, attention, augment_grid, gallery, samples
+from labkit.figures.printed import read_off
 from labkit.figures.source import Source, source
 from labkit.figures.systems import coarse_to_fine, origins, routing
 from labkit.figures.tree import Branch, family_tree
@@ -23,6 +24,6 @@ __all__ = [
     "DRAWINGS", "Box", "Branch", "Drawing", "Source", "ablation", "accuracy_against_cost",
     "agreement", "alt", "answers", "attention", "augment_grid", "bars", "coarse_to_fine",
     "confusion", "curves", "drawing", "drops", "family_tree", "flow", "gallery", "line",
-    "network", "origins", "over_time", "partition", "png", "routing", "samples", "schedule",
-    "show", "source", "theme",
+    "network", "origins", "over_time", "partition", "png", "read_off", "routing", "samples",
+    "schedule", "show", "source", "theme",
 ]  # fmt: skip

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS", "HATCHES", "INK", "LINES", "SOFT", "alt", "as_records", "heading", "in_words",
-    "libraries", "marker", "name", "names", "of_records", "percent", "plain_digits", "png", "show",
-    "span", "sub", "theme", "titled", "with_alt", "word",
+    "libraries", "marker", "name", "names", "of_records", "percent", "plain_digits", "png",
+    "row_title", "show", "span", "sub", "theme", "titled", "with_alt", "word",
 ]  # fmt: skip
 
 SHORTEST = 30  # characters of an alternative text
@@ -123,7 +123,7 @@ def of_records(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @functools.wraps(draw)
     def figure(records: Any, *args: Any, **options: Any) -> Figure:
         if isinstance(records, Evidence) and not records:
-            rows = ", ".join(map(_title, records.untested)) or "any row"
+            rows = ", ".join(map(row_title, records.untested)) or "any row"
             return in_words(f"No record yet of {rows}")
         return draw(records, *args, **options)
 
@@ -154,7 +154,7 @@ def as_records(records: Any) -> list[Mapping[str, Any]]:
 
 def name(record: Mapping[str, Any]) -> str:
     """What a legend calls a record: its row's title, or the model of a run that has no row."""
-    return _title(record["row"]) or record["recipe"]["model"]
+    return row_title(record["row"]) or record["recipe"]["model"]
 
 
 def names(records: Sequence[Mapping[str, Any]], *, seeds: bool = True) -> list[str]:
@@ -191,7 +191,7 @@ def span(shares: Sequence[float]) -> str:
     return " to ".join(ends)
 
 
-def _title(row: str) -> str:
+def row_title(row: str) -> str:
     """The title of a row of the reports; any other name as it is."""
     return _titles().get(row, row)
 

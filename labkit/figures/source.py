@@ -30,20 +30,28 @@ def source(thing: Callable[..., Any], *others: str) -> Source:
 
     Args:
         thing: such as `lk.MODELS["mbn"].family`.
-        others: names from the same file that belong to it, shown after it.
+        others: names from the same file that belong to it, also of constants, shown after it.
 
     Raises:
         ValueError: the file has no such name.
     """
-    things = [thing, *(_neighbour(thing, name) for name in others)]
-    return Source("\n\n\n".join(_code(one) for one in things))
+    return Source("\n\n\n".join([_code(thing), *(_neighbour(thing, name) for name in others)]))
 
 
-def _neighbour(thing: Callable[..., Any], name: str) -> Any:
+def _neighbour(thing: Callable[..., Any], name: str) -> str:
+    """The code of a name in the file where a function or class is from."""
     module = inspect.getmodule(thing)
     if not hasattr(module, name):
         raise ValueError(f"{module.__name__}, where {thing.__name__} is from, has no {name!r}")
-    return getattr(module, name)
+    value = getattr(module, name)
+    return _code(value) if callable(value) else _constant(inspect.getsource(module), name)
+
+
+def _constant(text: str, name: str) -> str:
+    """The lines of a file that give a constant its value."""
+    lines = (node for node in ast.parse(text).body if isinstance(node, ast.Assign))
+    (line,) = (node for node in lines if ast.unparse(node.targets[0]) == name)
+    return ast.get_source_segment(text, line)
 
 
 def _code(thing: Any) -> str:

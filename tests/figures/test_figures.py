@@ -74,6 +74,13 @@ DRAWN = {
         lambda: figures.drops([stepped("001-E1"), stepped("001-E8", drop=False)]),
         ["before epoch 3;", "no drop;", "best 40.0 % at epoch 2", "30.0 % at epoch 4"],
     ),
+    "read off": (
+        lambda: figures.read_off(compare.published(report="001"), [stepped("001-E1")]),
+        [
+            "20.5 % at epoch 8, 21.6 % at epoch 20; training 26.0 % at epoch 20; ours end at 30.0",
+            "M4, sets 1+2, rate 1e-3: the report's test 35.4 % at epoch 8, 35.6 % at epoch 20;",
+        ],
+    ),
     "coarse to fine": (
         lambda: figures.coarse_to_fine(GROUPS),
         ["router to vehicles", "fine model 2 to one of 6 classes"],
@@ -227,6 +234,19 @@ def test_only_results_at_full_stand_beside_published_ones():
     assert "99" not in figures.alt(figure)
     assert "43" not in figures.alt(figure)
     assert max(patch.get_width() for patch in figure.axes[0].patches) == pytest.approx(61.0)
+
+
+def test_no_lesson_is_drawn_beside_points_read_off_a_report():
+    runs = [{**SEEN, "row": "001-E1"}, forged("001-E2", 0.99, data=SYNTHETIC)]
+    figure = figures.read_off(compare.published(report="001"), runs)
+    assert "no record yet" in figures.alt(figure)
+    assert "ours end" not in figures.alt(figure)
+    assert not [text for text in figure.legends[0].texts if "ours" in text.get_text()]
+
+
+def test_a_report_without_curves_has_no_points():
+    with pytest.raises(ValueError, match="has a point that was read off a curve"):
+        figures.read_off(compare.published(report="003"))
 
 
 def test_no_two_of_many_runs_look_alike():

@@ -3,7 +3,7 @@
 import pytest
 
 from labkit import figures
-from labkit.models import MODELS
+from labkit.models import MODELS, simplenet
 from labkit.models.attention import Attention
 
 
@@ -21,6 +21,12 @@ def test_what_belongs_to_it_is_shown_after_it():
     assert shown.index("def mbn(") < shown.index("def cnn(") < shown.index("def _cnn_stage(")
     with pytest.raises(ValueError, match=r"labkit\.models\.plain, where mbn is from, has no 'cmn'"):
         figures.source(MODELS["mbn"].family, "cmn")
+
+
+def test_a_constant_is_shown_with_its_value():
+    shown = figures.source(MODELS["simplenet"].family, "GROUPS").code
+    text = shown[shown.index("\nGROUPS = (") :]
+    assert eval(text.partition("=")[2]) == simplenet.GROUPS
 
 
 def test_a_class_is_shown_with_its_methods():
