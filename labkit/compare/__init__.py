@@ -19,10 +19,10 @@ from labkit.compare.claims import (
     ratio,
     within,
 )
-from labkit.compare.evidence import Evidence, caption, evidence
+from labkit.compare.evidence import Evidence, caption, evidence, too_short
 from labkit.compare.judges import Verdict, judge
 from labkit.compare.lessons import lessons
-from labkit.compare.noise import Noise, Pool, band, t_quantile
+from labkit.compare.noise import Noise, Pool, band, difference, t_quantile
 from labkit.compare.published import published, published_number, published_sentence
 from labkit.compare.tables import KEYS, planned, proof, table, verdicts
 from labkit.compare.values import (
@@ -40,8 +40,8 @@ from labkit.compare.values import (
 __all__ = [
     "KEYS", "REPRODUCED", "Agreement", "Claim", "Evidence", "Needs", "Noise", "Pool", "Value",
     "Verdict", "agreement", "answers", "at_budget", "at_least", "at_most", "band", "below",
-    "caption", "describe", "elapsed", "equal", "evidence", "higher", "judge", "label", "lessons",
-    "lower", "mean_and_spread", "measure", "measured", "monotone", "no_better", "overlap",
-    "peak_at", "planned", "proof", "published", "published_number", "published_sentence",
-    "ranking", "ratio", "t_quantile", "table", "verdicts", "within",
+    "caption", "describe", "difference", "elapsed", "equal", "evidence", "higher", "judge", "label",
+    "lessons", "lower", "mean_and_spread", "measure", "measured", "monotone", "no_better",
+    "overlap", "peak_at", "planned", "proof", "published", "published_number", "published_sentence",
+    "ranking", "ratio", "t_quantile", "table", "too_short", "verdicts", "within",
 ]  # fmt: skip

@@ -183,7 +183,7 @@ def attention(
     columns: int = 6,
     synthetic: bool = False,
 ) -> Figure:
-    """Images, and each attention stage's mask laid over them.
+    """Images, and each attention stage's mask laid over them, in one scale from 0 to 1.
 
     Args:
         images: [N, 3, H, W], uint8 or float in [0, 1].
@@ -199,9 +199,7 @@ def attention(
     pixels = _pixels(images)[:columns]
     grey = np.repeat(pixels.mean(-1, keepdims=True), 3, -1).astype(np.uint8)
     masks = {name: np.asarray(mask, np.float32)[:columns] for name, mask in masks.items()}
-    look = {"cmap": "cividis", "alpha": 0.7, "interpolation": "bilinear",
-            "vmin": min(mask.min() for mask in masks.values()),
-            "vmax": max(mask.max() for mask in masks.values()),
+    look = {"cmap": "cividis", "alpha": 0.7, "interpolation": "bilinear", "vmin": 0, "vmax": 1,
             "extent": (0, pixels.shape[2], pixels.shape[1], 0)}  # fmt: skip
     with theme() as plt:
         figure, cells = _cells(plt, len(masks) + 1, len(pixels))

@@ -228,6 +228,13 @@ def test_pictures_of_bare_arrays_are_marked_on_request(draw):
     assert "(synthetic data)" in figures.alt(draw())
 
 
+def test_every_mask_is_drawn_in_one_scale():
+    pale = {"stage 1": np.full((8, 4, 4), 0.5), "stage 2": np.full((8, 2, 2), 0.52)}
+    figure = figures.attention(PIXELS, pale)
+    scales = {image.get_clim() for axes in figure.axes[8:-1] for image in axes.images[1:]}
+    assert scales == {(0, 1)}
+
+
 def test_only_results_at_full_stand_beside_published_ones():
     runs = {"002-M1": [forged("002-M1", 0.99, data=SYNTHETIC), {**SEEN, "row": "002-M1"}]}
     figure = figures.bars(comparison(runs))
