@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.compare.claims import Claim, Needs
+from labkit.compare.evidence import too_short
 from labkit.compare.noise import MACHINE, MARGIN, Gap, Noise, difference, level
 from labkit.compare.values import (
     RATES,
@@ -83,10 +84,15 @@ def judge(claim: Claim, records: Rows, noise: Noise | None = None) -> Verdict:
 
 
 def _usable(claim: Claim, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The records that have every metric of the claim: of real images, but where it counts."""
+    """The records that have every metric of the claim: of real images, but where it counts.
+
+    A lesson that was not long enough has no accuracy to tell.
+    """
     metrics = {claim.metric, claim.numbers.get("than", claim.metric)}
     if claim.needs.data != "any":
         records = [record for record in records if not record["data"]["synthetic"]]
+    if fraction(claim.metric):
+        records = [record for record in records if not too_short(record)]
     return [r for r in records if all(measure(r, metric) is not None for metric in metrics)]
 
 

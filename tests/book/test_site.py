@@ -450,7 +450,7 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
         "details": {"train_images": 40_000},
     }  # fmt: skip
     found = [
-        Record(forged(row, top1, preset=preset, **printed))
+        Record(forged(row, top1, preset=preset, epochs=40, **printed))
         for row, top1, preset in (
             ("002-M1", 0.38, "full"), ("002-M2", 0.61, "full"),
             ("002-M1", 0.30, "lesson"), ("002-T2", 0.40, "lesson"),
@@ -463,7 +463,7 @@ def test_a_claim_is_judged_by_full_records_where_all_its_rows_have_them():
     (lesson,) = [line for line in text.splitlines() if "even at a quarter" in line]
     assert "40.0 % against 002-M1 30.0 %" in lesson
     assert "Seen in class" in lesson
-    assert "| 002-M1 | full | 0 | 38.00 % | 40,000 | 6 | a CPU | 2 |" in text
+    assert "| 002-M1 | full | 0 | 38.00 % | 40,000 | 40 | a CPU | 2 |" in text
     stale = Record(dict(found[0]), Path("x.json"))  # is in the list, marked, and nowhere else
     text = tables.results([stale, *found[1:]], {"x.json": "its fingerprint differs"})
     assert text.count("38.0") == 1

@@ -114,18 +114,27 @@ def test_evidence_counts_the_runs_of_both_sides():
 
 def test_a_claim_is_untested_at_another_budget():
     claim = compare.higher(A, B)
-    short = seeds(A, 0.9, preset="lesson"), seeds(B, 0.1, preset="lesson")
+    class_hour = {"preset": "lesson", "epochs": 40}
+    short = seeds(A, 0.9, **class_hour), seeds(B, 0.1, **class_hour)
     verdict = judge(claim, *short)
     assert verdict.verdict == "untested"
     assert "80 points higher" in verdict.evidence
     assert "Seen in class, not at the report's own budget." in verdict.evidence
-    mixed = judge(claim, seeds(A, 0.9), seeds(B, 0.1, preset="lesson"))
+    mixed = judge(claim, seeds(A, 0.9), seeds(B, 0.1, **class_hour))
     assert mixed.verdict == "untested"
     assert "No one budget has records of" in mixed.evidence
     both = judge(claim, [*seeds(A, 0.9), *short[0]], [*seeds(B, 0.1), *short[1]])
     assert both.verdict == "holds"  # by the report's own budget alone
     changed = judge(claim, seeds(A, 0.9, preset="changed"), seeds(B, 0.1, preset="changed"))
     assert "Seen at preset changed" in changed.evidence
+
+
+def test_a_lesson_that_was_not_long_enough_tells_no_accuracy():
+    verdict = judge(
+        compare.higher(A, B), seeds(A, 0.9, preset="lesson"), seeds(B, 0.1, preset="lesson")
+    )
+    assert verdict.verdict == "untested"
+    assert verdict.evidence == "There is no test top-1 of 002-M1 and 002-M2 yet."
 
 
 def test_counts_need_neither_budget_nor_real_images():
