@@ -55,7 +55,7 @@ def check(path: Path) -> list[Finding]:
 
 def _copy_neighbours(folder: Path, target: Path) -> None:
     """What the notebook reads: small files beside it, and not all of a student's home."""
-    for path in folder.iterdir():
+    for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix != ".ipynb" and path.stat().st_size < LARGEST:
             shutil.copyfile(path, target / path.name)
 

@@ -43,6 +43,7 @@ def test_a_record_says_what_was_computed_from_what(reference):
         "train_images": 200,
         "validation_images": 100,
         "multiply_adds": 16_835_200,
+        "weights": files.sha256(reference.folder.weights),
     }
     assert record["data"]["synthetic"]
     assert record.synthetic
