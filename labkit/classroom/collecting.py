@@ -84,7 +84,8 @@ def _files(path: Path, folder: Path) -> Iterator[Path]:
     if path.is_symlink():
         return
     if path.is_dir():
-        yield from (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+        found = sorted(path.rglob("*"))
+        yield from (file for file in found if file.is_file() and not file.is_symlink())
     elif path.suffix.lower() == ".zip":
         yield from _unpack(path, folder)
     else:
