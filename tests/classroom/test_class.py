@@ -22,7 +22,8 @@ SHELF = Path(__file__).parents[2] / "notebooks" / "assignments"
 SOURCE = SHELF / ASSIGNMENT
 ASSIGNMENTS = sorted(SHELF.glob("*/*.ipynb"))
 BOOK = Path(__file__).parents[2] / "book"
-SETTINGS = "\nc.Sandbox.cell_seconds = 30\nc.Sandbox.seconds = 240\n"
+# a sound cell takes seconds on a quiet machine and may take a minute on a crowded one
+SETTINGS = "\nc.Sandbox.cell_seconds = 90\nc.Sandbox.seconds = 600\n"
 BYTES_NAME = os.fsdecode(b"ren\xe9.ipynb")
 POINTS, BY_HAND = 14, 6
 

@@ -1,5 +1,6 @@
 """What a run will cost, and how long it will take, is known before it starts."""
 
+import statistics
 import time
 
 import pytest
@@ -133,8 +134,10 @@ def test_the_time_of_a_run_is_met(unshared):
     ],
 )
 def test_the_times_of_the_reports_networks_are_met(unshared, model, batch, steps, recipe):
-    ratio = met(model, batch, steps, **recipe)
-    assert 1 / 1.5 < ratio < 1.5
+    ratios = [met(model, batch, steps, **recipe)]
+    if not 1 / 1.5 < ratios[0] < 1.5:  # a neighbour may have come or gone between the two
+        ratios += [met(model, batch, steps, **recipe) for _ in range(2)]
+    assert 1 / 1.5 < statistics.median(ratios) < 1.5
 
 
 def met(model, batch, steps, **recipe):
