@@ -73,12 +73,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     for each in known:
         plain.setdefault(_plain(each), each)
     wanted = MEANT.get(_plain(name[:100]), _plain(name[:100]))
-    near = [each for each in plain if wanted and each.startswith(wanted)][:2]
-    near = (
-        [wanted]
-        if wanted in plain
-        else near or difflib.get_close_matches(wanted, list(plain), n=2, cutoff=0.5)
-    )
+    near = [wanted] if wanted in plain else []
+    near = near or [each for each in plain if wanted and each.startswith(wanted)][:2]
+    near = near or difflib.get_close_matches(wanted, list(plain), n=2, cutoff=0.5)
     return f"did you mean {' or '.join(plain[each] for each in near)}?" if near else ""
 
 

@@ -200,14 +200,16 @@ class Session:
         return compare.proof(self._titles(), self._run_records(), self._recorded())
 
     def claims(self) -> pd.DataFrame:
-        """Each claim of the report, judged by this notebook's runs and the recorded ones."""
-        every = records.recorded()
-        report = [record for record in every if record["report"] == self.report.name]
-        known = {(record["row"], record["digest"]) for record in report}
-        ours = itertools.chain(*self._run_records().values())
-        new = [record for record in ours if (record["row"], record["digest"]) not in known]
-        noise = compare.Noise([*every, *new])
-        return compare.verdicts(self.report.claims, records.by_row([*report, *new]), noise)
+        """Each claim of the report, judged by this notebook's runs and the recorded ones.
+
+        Of a run that was also recorded, the notebook's own counts.
+        """
+        own = list(itertools.chain(*self._run_records().values()))
+        again = {(record["row"], record["digest"]) for record in own}
+        others = [r for r in records.recorded() if (r["row"], r["digest"]) not in again]
+        report = [r for r in others if r["report"] == self.report.name]
+        noise = compare.Noise([*others, *own])
+        return compare.verdicts(self.report.claims, records.by_row([*report, *own]), noise)
 
     def evidence(self, *rows: str, alike: bool = False) -> Evidence:
         """For each row the best records there are, of this notebook or published with it.

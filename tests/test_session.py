@@ -1,7 +1,9 @@
 import pytest
+from forged import forged
 
 import labkit as lk
 from labkit import records, reports
+from labkit.records import Record
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +131,14 @@ def test_every_printed_row_has_a_lesson_in_class_or_beyond_it(name):
         assert budget(row.at("lesson")) < budget(row.full)
     assert not full.long_rows
     assert long <= {row.id for row in full.rows}
+
+
+def test_a_claim_counts_ones_own_run_instead_of_the_same_recorded_one(monkeypatch):
+    report = lk.report("keras_vs_mbn", preset="full", data="synthetic")
+    own, recorded = (Record(forged("002-M1", top1)) for top1 in (0.60, 0.40))
+    other = Record(forged("002-M1", 0.62, seed=1) | {"digest": "1" * 16})
+    monkeypatch.setattr(records, "recorded", lambda: [recorded, other])
+    monkeypatch.setattr(report, "_run_records", lambda: {"002-M1": [own]})
+    claims = report.claims()
+    (printed,) = claims[claims.claim.str.startswith("MNIST net: a test top-1")].evidence
+    assert printed.startswith("002-M1 61.0 % (mean of 2 seeds")
